@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The goals, and whether a run met them. A goal is judged by its worst row."""
+
+from .measurement import Goal
+
+
+def _share_goal(text, rows, metric, least):
+    """Every row's share of its ceiling has to reach `least`."""
+    rows = [row for row in rows if metric in row.shares]
+    if not rows:
+        return Goal(text, "not measured", None)
+    worst = min(rows, key=lambda row: row.shares[metric].median)
+    share = worst.shares[metric]
+    return Goal(text, f"{share.median:.0%} [{share.q1:.0%} to {share.q3:.0%}], "
+                      f"worst of {len(rows)}: {worst.title}", share.median >= least)
+
+
+def _idle_goal(rows):
+    text = "At most 24 KiB of memory for an idle connection"
+    rows = [row for row in rows if row.subject == "kmipd"]
+    if not rows:
+        return Goal(text, "not measured", None)
+    kib = rows[0].values["kib"]
+    return Goal(text, f"{kib['kmipd'].median:.1f} KiB (echo {kib['echo'].median:.1f})",
+                kib["kmipd"].median <= 24)
+
+
+def _growth_goal(rows):
+    text = "Latency at most 1.2 times as long with a thousand times the objects"
+    rows = [row for row in rows if "p50_us" in row.shares]
+    if not rows:
+        return Goal(text, "not measured", None)
+    worst = min(rows, key=lambda row: row.shares["p50_us"].median)
+    times = 1 / worst.shares["p50_us"].median
+    most = max(row.notes["objects"] for row in rows)
+    least = int(worst.ceiling.replace(",", ""))
+    seen = f"{times:.2f} times: {worst.title} ({least:,} to {most:,} measured)"
+    # Fewer objects than the goal names can only show that it is missed.
+    reached = most >= 1000 * least
+    return Goal(text, seen, times <= 1.2 if reached or times > 1.2 else None)
+
+
+def judge(measurements):
+    by_scenario = {}
+    for row in measurements:
+        by_scenario.setdefault(row.scenario, []).append(row)
+
+    def rows(name):
+        return by_scenario.get(name, [])
+
+    full = [row for row in rows("handshakes") if row.title.endswith("full")]
+    return [
+        _share_goal("Get: at least 85 % of the echo, by server CPU", rows("get"),
+                    "server_cpu_us", 0.85),
+        _share_goal("Full handshakes: at least 95 % of the bare server's, by server CPU", full,
+                    "server_cpu_us", 0.95),
+        _share_goal("Create: at least 60 % of the bare grouped commit, by rate", rows("create"),
+                    "rate", 0.60),
+        _idle_goal(rows("idle")),
+        _growth_goal(rows("growth")),
+    ]

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers and load generators as child processes."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import machine
+from .certificates import Pair
+
+
+class Failure(Exception):
+    """Something that was to be measured did not work; the text says what."""
+
+
+def _start(command, cores, **options):
+    """Starts a child in a group of its own, on the given cores."""
+    def prepare():
+        if cores is not None:
+            os.sched_setaffinity(0, cores)
+
+    return subprocess.Popen([str(part) for part in command], preexec_fn=prepare,
+                            start_new_session=True, **options)
+
+
+def _stop(process, patience=10):
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A running server: where it listens and what it has used."""
+
+    def __init__(self, name, process, port, client, patience=10):
+        self.name = name
+        self.patience = patience  # seconds it may take to end
+        self.port = port
+        self.client = client  # certificate pair with which load generators come
+        self._process = process
+        self._tree = machine.process_tree(process.pid)
+
+    def cpu_seconds(self):
+        return sum(machine.cpu_seconds(pid) for pid in self._tree)
+
+    def resident_bytes(self):
+        return sum(machine.resident_bytes(pid) for pid in machine.process_tree(self._process.pid))
+
+    def stop(self):
+        _stop(self._process, self.patience)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What is measured and with what."""
+
+    build: Path  # Meson's build directory
+    cores: machine.Cores
+
+    def program(self, name):
+        return self.build / "bench" / name
+
+
+def start_echo(programs, pair, client, answers, tickets):
+    """answers: {request length or 0 for any: answer size}."""
+    command = [programs.program("echo"), "--certificate", pair.certificate, "--key", pair.key,
+               "--tickets", tickets]
+    for length, size in answers.items():
+        command += ["--answer", f"{length}={size}"]
+    process = _start(command, programs.cores.server, stdout=subprocess.PIPE, text=True)
+    line = process.stdout.readline()
+    if not line:
+        raise Failure("the echo server did not start")
+    return Server("echo", process, int(line), client)
+
+
+def wait_until_listening(process, port, name, log, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    _stop(process)
+    tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+    raise Failure(f"{name} does not listen on port {port}\n{tail}")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice of one load generator, as it reported it, and what the server used meanwhile."""
+
+    report: dict
+    server_cpu: float
+
+    @property
+    def units(self):
+        """What is counted: connections where each is made anew, else requests."""
+        return self.report["connections"] or self.report["requests"]
+
+    def metrics(self):
+        seconds = self.report["seconds"]
+        latency = self.report["latency_us"]
+        return {
+            "rate": self.units / seconds,
+            "server_cpu_us": self.server_cpu / self.units * 1e6,
+            "server_load": self.server_cpu / seconds,
+            "client_cpu_us": self.report["cpu_seconds"] / self.units * 1e6,
+            "client_load": self.report["cpu_seconds"] / seconds,
+            "p50_us": latency["p50"],
+            "p99_us": latency["p99"],
+            "mean_us": latency["mean"],
+        }
+
+
+class Load:
+    """A load generator: keeps its connections, works when told to."""
+
+    def __init__(self, programs, server, operation="get", connections=1, **options):
+        command = [programs.program("load"), "--port", server.port,
+                   "--certificate", server.client.certificate, "--key", server.client.key,
+                   "--operation", operation, "--connections", connections]
+        for name, value in options.items():
+            if value is None or value is False:
+                continue
+            command.append("--" + name.replace("_", "-"))
+            if value is not True:
+                command.append(value)
+        self.server = server
+        self._process = _start(command, programs.cores.client, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+        self.opening = None if options.get("connect") else self._report(300)
+
+    def _report(self, patience):
+        ready, _, _ = select.select([self._process.stdout], [], [], patience)
+        line = self._process.stdout.readline() if ready else ""
+        if not line:
+            raise Failure(f"the load generator for {self.server.name} gave no report")
+        report = json.loads(line)
+        if report["errors"]:
+            raise Failure(f"{report['errors']} errors with {self.server.name}, the first: "
+                          f"{report['first_error']}")
+        return report
+
+    def _work(self, command, patience):
+        before = self.server.cpu_seconds()
+        try:
+            self._process.stdin.write(command + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise Failure(f"the load generator for {self.server.name} has ended") from error
+        report = self._report(patience)
+        result = Slice(report, self.server.cpu_seconds() - before)
+        if result.units == 0:
+            raise Failure(f"{self.server.name} answered nothing in a whole slice")
+        return result
+
+    def run(self, milliseconds):
+        return self._work(f"run {milliseconds}", milliseconds / 1000 + 60)
+
+    def count(self, requests, patience=600):
+        return self._work(f"count {requests}", patience)
+
+    def close(self):
+        self._process.stdin.close()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            _stop(self._process)
+        self._process.stdout.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+PYKMIP_CONFIGURATION = """[server]
+hostname=127.0.0.1
+port={port}
+certificate_path={server.certificate}
+key_path={server.key}
+ca_path={client.certificate}
+auth_suite=TLS1.2
+policy_path={directory}/policy
+enable_tls_client_auth=True
+logging_level=ERROR
+database_path={directory}/pykmip.db
+"""
+
+
+def start_pykmip(programs, directory, server_pair, client_pair):
+    """Debian's PyKMIP server. The certificates must be RSA, the client's with EKU clientAuth."""
+    port = free_port()
+    configuration = directory / "server.conf"
+    (directory / "policy").mkdir()
+    configuration.write_text(PYKMIP_CONFIGURATION.format(
+        port=port, server=server_pair, client=client_pair, directory=directory))
+    log = directory / "server.log"
+    process = _start(["pykmip-server", "-f", configuration, "-l", log], programs.cores.server,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until_listening(process, port, "PyKMIP's server", log)
+    return Server("pykmip", process, port, client_pair, patience=1)
+
+
+def start_kmipd(programs, binary, state, arguments=()):
+    """kmipd with a new or kept state directory; clients come with its own first certificate."""
+    port = free_port()
+    log = Path(f"{state}.log")
+    with log.open("ab") as output:
+        process = _start([binary, "--listen", f"127.0.0.1:{port}", "--state", state, *arguments],
+                         programs.cores.server, stdout=output, stderr=output)
+    wait_until_listening(process, port, "kmipd", log)
+    clients = state / "clients"
+    return Server("kmipd", process, port, Pair(clients / "default.pem", clients / "default.key"))

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results as a table for a terminal and as JSON."""
+
+import json
+
+TITLES = {
+    "get": "Get over kept connections",
+    "handshakes": "Connect, Discover Versions, Get, close",
+    "create": "Durable Create, against the bare grouped commit",
+    "idle": "Memory of an idle connection",
+    "growth": "Latency of one connection as the store grows",
+    "peer": "The peer: PyKMIP's server",
+}
+
+# What a cell shows: heading, metric, "value" of subject or "ceiling", or "share" with its spread.
+LOAD_COLUMNS = (
+    ("{subject}/s", "rate", "subject"),
+    ("{ceiling}/s", "rate", "ceiling"),
+    ("share [IQR] min-max", "rate", "share"),
+    ("CPU µs", "server_cpu_us", "subject"),
+    ("{ceiling}", "server_cpu_us", "ceiling"),
+    ("share [IQR] min-max", "server_cpu_us", "share"),
+    ("p50 µs", "p50_us", "subject"),
+    ("p99 µs", "p99_us", "subject"),
+    ("{ceiling} p50", "p50_us", "ceiling"),
+    ("server/client core", "server_load", "loads"),
+)
+GROWTH_COLUMNS = (
+    ("p50 µs", "p50_us", "subject"),
+    ("p99 µs", "p99_us", "subject"),
+    ("CPU µs", "server_cpu_us", "subject"),
+    ("times the p50 of the smallest [IQR]", "p50_us", "times"),
+)
+IDLE_COLUMNS = (
+    ("KiB", "kib", "subject"),
+    ("{ceiling} KiB", "kib", "ceiling"),
+)
+COLUMNS = {"growth": GROWTH_COLUMNS, "idle": IDLE_COLUMNS}
+
+
+def _number(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _share(summary):
+    if summary.median >= 3:
+        return f"{summary.median:,.0f} times"
+    return (f"{summary.median:.2f} [{summary.q1:.2f}-{summary.q3:.2f}] "
+            f"{summary.low:.2f}-{summary.high:.2f}")
+
+
+def _cell(row, metric, what):
+    values = row.values.get(metric, {})
+    if what == "share":
+        return _share(row.shares[metric]) if metric in row.shares else ""
+    if what == "times":
+        share = row.shares.get(metric)
+        return f"{1 / share.median:.2f} [{1 / share.q3:.2f}-{1 / share.q1:.2f}]" if share else ""
+    if what == "loads":
+        return (f"{values[row.subject].median:.0%}/"
+                f"{row.values['client_load'][row.subject].median:.0%}")
+    name = row.subject if what == "subject" else row.ceiling
+    return _number(values[name].median) if name in values else ""
+
+
+def _layout(lines):
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
+                  for i, (cell, width) in enumerate(zip(line, widths))).rstrip()
+        for line in lines)
+
+
+def table(scenario, rows):
+    columns = COLUMNS.get(scenario, LOAD_COLUMNS)
+    has_ceiling = any(row.ceiling for row in rows)
+    columns = [column for column in columns
+               if has_ceiling or column[2] not in ("ceiling", "share", "times")]
+    names = {"subject": rows[0].subject, "ceiling": rows[0].ceiling}
+    lines = [[TITLES[scenario]] + [heading.format(**names) for heading, _, _ in columns]]
+    for row in rows:
+        lines.append(["  " + row.title] + [_cell(row, metric, what) for _, metric, what in columns])
+    return _layout(lines)
+
+
+def goals_table(goals):
+    verdict = {True: "met", False: "MISSED", None: "open"}
+    lines = [["Goal", "", "Measured"]]
+    lines += [["  " + goal.text, verdict[goal.met], goal.measured] for goal in goals]
+    widths = [max(len(line[i]) for line in lines) for i in range(2)]
+    return "\n".join(f"{a.ljust(widths[0])}  {b.ljust(widths[1])}  {c}".rstrip()
+                     for a, b, c in lines)
+
+
+def as_json(facts, measurements, goals):
+    return json.dumps({
+        "machine": facts,
+        "goals": [goal.as_json() for goal in goals],
+        "measurements": [row.as_json() for row in measurements],
+    }, indent=1, ensure_ascii=False) + "\n"

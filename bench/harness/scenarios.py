@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured. Each scenario is a function from a Context to its Measurements."""
+
+import shutil
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import certificates, machine
+from .measurement import Measurement, compare, take_turns
+from .processes import (Failure, Load, Programs, start_echo, start_kmipd, start_pykmip)
+from .statistics import summarize, summarize_ratios
+
+# What goes over the wire when there is no kmipd to ask: frames of KMIP 1.1, identifiers of 36
+# characters.
+SAMPLE_ID = "00000000-0000-7000-8000-000000000000"
+DISCOVER_REQUEST = 120
+DISCOVER_ANSWER = 392
+GET_ANSWER = 328
+
+PREFILL_CONNECTIONS = 256
+HANDSHAKE_SLOTS = 8
+SOURCES = 16  # local addresses, so that ports in TIME_WAIT do not run out
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure."""
+
+    rounds: int
+    slice_ms: int
+    many_keys: int
+    connections: tuple
+    create_connections: tuple
+    idle: int
+    growth: tuple
+    growth_creates: int  # in a slice: few, for they make the store grow
+    peer_ms: int
+
+
+EFFORTS = {
+    "quick": Effort(rounds=3, slice_ms=200, many_keys=2_000, connections=(1, 16),
+                    create_connections=(1, 16), idle=500, growth=(1_000, 4_000),
+                    growth_creates=50, peer_ms=400),
+    "default": Effort(rounds=11, slice_ms=250, many_keys=100_000, connections=(1, 16, 256),
+                      create_connections=(1, 16, 64), idle=10_000,
+                      growth=(1_000, 10_000, 100_000), growth_creates=100, peer_ms=1000),
+    "full": Effort(rounds=21, slice_ms=300, many_keys=100_000, connections=(1, 16, 256),
+                   create_connections=(1, 16, 64), idle=10_000,
+                   growth=(1_000, 10_000, 100_000, 1_000_000), growth_creates=100, peer_ms=2000),
+}
+
+
+@dataclass(frozen=True)
+class Context:
+    programs: Programs
+    kmipd: Path | None  # None: only ceilings and the peer are measured
+    effort: Effort
+    work: Path  # a directory that goes away afterwards
+    tickets: int | None  # TLS 1.3 tickets of the echo; None: as many as kmipd gives
+
+    def fresh(self, name):
+        return Path(tempfile.mkdtemp(prefix=name + "-", dir=self.work))
+
+    def turns(self, loads, work=None):
+        return take_turns(loads, self.effort.rounds,
+                          work or (lambda load: load.run(self.effort.slice_ms)))
+
+
+def _count(number, noun):
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def create_keys(context, server, count):
+    """Makes keys and returns the file that names them."""
+    path = context.fresh("keys") / "ids"
+    connections = min(count, PREFILL_CONNECTIONS)
+    with Load(context.programs, server, "create", connections, new_ids=path) as load:
+        load.count(count)
+    return path
+
+
+def _answer_size(context, server, operation, **options):
+    with Load(context.programs, server, operation, **options) as load:
+        return load.count(1).report["answer"]
+
+
+def _tickets_of(context, server):
+    with Load(context.programs, server, "discover", connect=True, tls="1.3") as load:
+        return load.count(1).report["tickets"]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """kmipd and the echo made like it: same certificates, same sizes, same tickets. Without a
+    kmipd the echo stands alone."""
+
+    servers: dict
+    ids: Path  # of one key
+
+    @property
+    def subject(self):
+        return "kmipd" if "kmipd" in self.servers else "echo"
+
+    @property
+    def ceiling(self):
+        return "echo" if "kmipd" in self.servers else None
+
+
+def _pairing_alone(context, stack, kind):
+    directory = context.fresh("echo")
+    echo = start_echo(
+        context.programs, certificates.make(directory, "server", kind, "serverAuth"),
+        certificates.make(directory, "client", "ecdsa", "clientAuth"),
+        {0: GET_ANSWER, DISCOVER_REQUEST: DISCOVER_ANSWER}, context.tickets or 0)
+    stack.enter_context(echo)
+    ids = directory / "ids"
+    ids.write_text(SAMPLE_ID + "\n")
+    return Pairing({"echo": echo}, ids)
+
+
+def pairing(context, stack, kind="ecdsa"):
+    if context.kmipd is None:
+        return _pairing_alone(context, stack, kind)
+    state = context.fresh("kmipd") / "state"
+    kmipd = stack.enter_context(start_kmipd(context.programs, context.kmipd, state))
+    ids = create_keys(context, kmipd, 1)
+    answers = {0: _answer_size(context, kmipd, "get", ids=ids),
+               DISCOVER_REQUEST: _answer_size(context, kmipd, "discover")}
+    tickets = context.tickets if context.tickets is not None else _tickets_of(context, kmipd)
+    server = certificates.make(context.fresh("echo"), "server", kind, "serverAuth")
+    echo = stack.enter_context(start_echo(context.programs, server, kmipd.client, answers, tickets))
+    return Pairing({"kmipd": kmipd, "echo": echo}, ids)
+
+
+def get(context):
+    """Get over kept connections."""
+    results = []
+    with ExitStack() as stack:
+        pair = pairing(context, stack)
+        files = {1: pair.ids}
+        if context.kmipd is not None:
+            files[context.effort.many_keys] = create_keys(context, pair.servers["kmipd"],
+                                                          context.effort.many_keys)
+        for keys, ids in files.items():
+            for connections in context.effort.connections:
+                with ExitStack() as loads:
+                    slices = context.turns({
+                        name: loads.enter_context(
+                            Load(context.programs, server, "get", connections, ids=ids))
+                        for name, server in pair.servers.items()})
+                results.append(compare(
+                    "get", f"{_count(keys, 'key')}, {_count(connections, 'connection')}",
+                    slices, pair.subject, pair.ceiling))
+    return results
+
+
+def _handshake_rows(context, pair, title, version, resume):
+    with ExitStack() as stack:
+        slices = context.turns({
+            name: stack.enter_context(Load(
+                context.programs, server, "get", HANDSHAKE_SLOTS, ids=pair.ids, connect=True,
+                tls=version, resume=resume, sources=SOURCES))
+            for name, server in pair.servers.items()})
+    row = compare("handshakes", title, slices, pair.subject, pair.ceiling)
+    for name, parts in slices.items():
+        resumed = sum(part.report["resumed"] for part in parts)
+        done = sum(part.report["handshakes"] for part in parts)
+        row.notes[f"resumed by {name}"] = f"{resumed / done:.0%}"
+    return row
+
+
+def handshakes(context):
+    """Connect, Discover Versions, Get, close."""
+    results = []
+    for kind in ("ecdsa", "rsa"):
+        with ExitStack() as stack:
+            pair = pairing(context, stack, kind)
+            for version in ("1.3", "1.2"):
+                for resume in (False, True):
+                    title = f"{kind.upper()}, TLS {version}, {'resumed' if resume else 'full'}"
+                    results.append(_handshake_rows(context, pair, title, version, resume))
+    return results
+
+
+def _idle_kib(context, server, connections):
+    """Growth of the server's resident memory, in KiB a connection, after one request on each."""
+    with Load(context.programs, server, "discover", HANDSHAKE_SLOTS) as load:
+        load.run(200)  # what the first connections cost once and for all
+    before = server.resident_bytes()
+    with Load(context.programs, server, "discover", connections, sources=SOURCES) as load:
+        load.count(connections)
+        time.sleep(1)
+        return (server.resident_bytes() - before) / connections / 1024
+
+
+def idle(context):
+    """Memory of an idle connection."""
+    connections = context.effort.idle
+    limit = machine.raise_file_limit(connections + 1000)
+    if limit < connections + 100:
+        raise Failure(f"{connections} connections need more open files than {limit}: raise the "
+                      f"hard limit (ulimit -Hn) or run as root")
+    with ExitStack() as stack:
+        pair = pairing(context, stack)
+        kib = {name: _idle_kib(context, server, connections)
+               for name, server in pair.servers.items()}
+    row = Measurement("idle", f"{connections:,} idle connections, TLS 1.3", pair.subject,
+                      pair.ceiling)
+    row.values["kib"] = {name: summarize([value]) for name, value in kib.items()}
+    if pair.ceiling is not None:
+        row.shares["kib"] = summarize_ratios([kib["echo"]], [kib["kmipd"]])
+    return [row]
+
+
+def _filled(context, stack, objects):
+    """A kmipd that holds so many objects, and the file that names them."""
+    kmipd = stack.enter_context(start_kmipd(context.programs, context.kmipd,
+                                            context.fresh("kmipd") / "state"))
+    return kmipd, create_keys(context, kmipd, objects)
+
+
+def _growth_row(operation, objects, slices, smallest):
+    name, base = f"{objects:,}", f"{smallest:,}"
+    row = compare("growth", f"{operation}, {objects:,} objects", slices, name,
+                  base if objects != smallest else None)
+    row.notes["objects"] = objects
+    row.notes["operation"] = operation
+    return row
+
+
+def growth(context):
+    """Latency with few and with many objects: one server for each size, side by side, so that the
+    machine's drift touches all alike."""
+    if context.kmipd is None:
+        return []
+    sizes = context.effort.growth
+    results = []
+    with ExitStack() as stack:
+        filled = {size: _filled(context, stack, size) for size in sizes}
+        works = {
+            "Get": lambda load: load.run(context.effort.slice_ms),
+            "Create": lambda load: load.count(context.effort.growth_creates),
+        }
+        for operation, work in works.items():
+            with ExitStack() as loads:
+                slices = context.turns({
+                    f"{size:,}": loads.enter_context(
+                        Load(context.programs, server, operation.lower(), 1,
+                             ids=ids if operation == "Get" else None))
+                    for size, (server, ids) in filled.items()}, work)
+            results += [_growth_row(operation, size, slices, sizes[0]) for size in sizes]
+    return results
+
+
+def _peer_rows(context, servers, ids):
+    results = []
+    for operation in ("get", "create"):
+        for connections in (1, 16):
+            with ExitStack() as stack:
+                slices = take_turns(
+                    {name: stack.enter_context(
+                        Load(context.programs, server, operation, connections, tls="1.2",
+                             ids=ids[name] if operation == "get" else None))
+                     for name, server in servers.items()},
+                    3, lambda load: load.run(context.effort.peer_ms))
+            results.append(compare("peer", f"{operation.title()}, {_count(connections, 'connection')}",
+                                   slices, *servers))
+    return results
+
+
+def peer(context):
+    """PyKMIP's server as packaged by Debian."""
+    if shutil.which("pykmip-server") is None:
+        raise Failure("pykmip-server is not installed: apt-get install python3-pykmip")
+    with ExitStack() as stack:
+        directory = context.fresh("pykmip")
+        pykmip = stack.enter_context(start_pykmip(
+            context.programs, directory,
+            certificates.make(directory, "server", "rsa2048", "serverAuth"),
+            certificates.make(directory, "client", "rsa2048", "clientAuth")))
+        servers = {"pykmip": pykmip}
+        if context.kmipd is not None:
+            kmipd = stack.enter_context(start_kmipd(context.programs, context.kmipd,
+                                                    context.fresh("kmipd") / "state"))
+            servers = {"kmipd": kmipd, "pykmip": pykmip}
+        ids = {name: create_keys(context, server, 1) for name, server in servers.items()}
+        return _peer_rows(context, servers, ids)
+
+
+SCENARIOS = {
+    "get": get,
+    "handshakes": handshakes,
+    "idle": idle,
+    "growth": growth,
+    "peer": peer,
+}
