@@ -179,8 +179,8 @@ enum status kmip_decode_request(struct bytes frame, struct arena *arena, uint16_
     *ret_version = peek_version(&header, arena);
     if (ttlv_check(frame) != STATUS_OK)
         return STATUS_MALFORMED;
-    enum status status = kmip_decode(&kmip_request_header_shape, ttlv_enter(&header), arena,
-                                     &ret_request->header);
+    enum status status =
+        kmip_decode(&kmip_request_header_shape, ttlv_enter(&header), arena, &ret_request->header);
     if (status == STATUS_OK)
         status = kmip_decode(&request_batch_shape, body, arena, &batch);
     if (status != STATUS_OK)
@@ -202,8 +202,8 @@ enum status kmip_decode_response(struct bytes frame, struct arena *arena,
         open_message(frame, KMIP_TAG_RESPONSE_MESSAGE, &body) != STATUS_OK ||
         next_structure(&body, KMIP_TAG_RESPONSE_HEADER, &header) != STATUS_OK)
         return STATUS_MALFORMED;
-    enum status status = kmip_decode(&kmip_response_header_shape, ttlv_enter(&header), arena,
-                                     &ret_response->header);
+    enum status status =
+        kmip_decode(&kmip_response_header_shape, ttlv_enter(&header), arena, &ret_response->header);
     if (status == STATUS_OK)
         status = kmip_decode(&response_batch_shape, body, arena, &batch);
     if (status != STATUS_OK)
@@ -221,8 +221,7 @@ static const uint32_t reasons[STATUS_COUNT] = {
 uint32_t kmip_result_reason(enum status status, uint16_t version)
 {
     uint32_t reason = (unsigned)status < STATUS_COUNT ? reasons[status] : 0;
-    const struct kmip_enum_value *value =
-        kmip_enum_value_by_number(KMIP_TAG_RESULT_REASON, reason);
+    const struct kmip_value_info *value = kmip_value_by_number(KMIP_TAG_RESULT_REASON, reason);
     if (value == NULL || value->since > version)
         return KMIP_RESULT_REASON_GENERAL_FAILURE;
     return reason;

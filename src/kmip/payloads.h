@@ -10,17 +10,17 @@
 #include "kmip/message.h"
 
 /* KMIP 1.4 §2.1.1. `value` is typed by the attribute of that name. */
-struct kmip_attribute {
+struct kmip_named_attribute {
     struct bytes name;
     struct kmip_number index;
     struct kmip_any value;
 };
-extern const struct kmip_shape kmip_attribute_shape;
+extern const struct kmip_shape kmip_named_attribute_shape;
 
 /* KMIP 1.4 §2.1.8. Names refer to Template objects. */
 struct kmip_template_attribute {
     struct kmip_list names;      /* struct kmip_any, encoded Name structures */
-    struct kmip_list attributes; /* struct kmip_attribute */
+    struct kmip_list attributes; /* struct kmip_named_attribute */
 };
 extern const struct kmip_shape kmip_template_attribute_shape;
 
@@ -38,7 +38,7 @@ extern const struct kmip_shape kmip_key_block_shape;
 /* KMIP 1.4 §2.1.4 */
 struct kmip_key_value {
     struct kmip_any key_material;
-    struct kmip_list attributes; /* struct kmip_attribute */
+    struct kmip_list attributes; /* struct kmip_named_attribute */
 };
 extern const struct kmip_shape kmip_key_value_shape;
 
@@ -111,7 +111,7 @@ struct kmip_get_attributes_request {
 };
 struct kmip_get_attributes_response {
     struct bytes unique_identifier;
-    struct kmip_list attributes; /* struct kmip_attribute */
+    struct kmip_list attributes; /* struct kmip_named_attribute */
 };
 extern const struct kmip_shape kmip_get_attributes_request_shape;
 extern const struct kmip_shape kmip_get_attributes_response_shape;
@@ -125,7 +125,7 @@ extern const struct kmip_shape kmip_get_attribute_list_response_shape;
 /* Requests and answers of Add Attribute and Modify Attribute, and the answer of Delete Attribute. */
 struct kmip_attribute_change {
     struct bytes unique_identifier;
-    struct kmip_attribute *attribute;
+    struct kmip_named_attribute *attribute;
 };
 extern const struct kmip_shape kmip_attribute_change_shape;
 
@@ -142,7 +142,7 @@ struct kmip_locate_request {
     struct kmip_number storage_status_mask;
     struct kmip_number object_group_member;
     struct kmip_template_attribute *template_attribute; /* not of the standard; FortiGate sends it */
-    struct kmip_list attributes;                        /* struct kmip_attribute */
+    struct kmip_list attributes;                        /* struct kmip_named_attribute */
 };
 struct kmip_locate_response {
     struct kmip_number located_items;

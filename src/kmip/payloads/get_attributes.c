@@ -15,7 +15,7 @@ static const struct kmip_field response_fields[] = {
     KMIP_FIELD(kmip_get_attributes_response, UNIQUE_IDENTIFIER, TEXT_STRING, KMIP_REQUIRED, 0,
                unique_identifier),
     KMIP_NESTED(kmip_get_attributes_response, ATTRIBUTE, KMIP_REPEATED, 0, attributes,
-                kmip_attribute_shape),
+                kmip_named_attribute_shape),
 };
 const struct kmip_shape kmip_get_attributes_response_shape =
     KMIP_SHAPE(kmip_get_attributes_response, response_fields);

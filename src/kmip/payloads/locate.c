@@ -10,7 +10,8 @@ static const struct kmip_field request_fields[] = {
                object_group_member),
     KMIP_NESTED(kmip_locate_request, TEMPLATE_ATTRIBUTE, 0, 0, template_attribute,
                 kmip_template_attribute_shape),
-    KMIP_NESTED(kmip_locate_request, ATTRIBUTE, KMIP_REPEATED, 0, attributes, kmip_attribute_shape),
+    KMIP_NESTED(kmip_locate_request, ATTRIBUTE, KMIP_REPEATED, 0, attributes,
+                kmip_named_attribute_shape),
 };
 const struct kmip_shape kmip_locate_request_shape = KMIP_SHAPE(kmip_locate_request, request_fields);
 

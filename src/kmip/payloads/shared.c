@@ -3,16 +3,17 @@
 #include "kmip/payloads.h"
 
 static const struct kmip_field attribute_fields[] = {
-    KMIP_FIELD(kmip_attribute, ATTRIBUTE_NAME, TEXT_STRING, KMIP_REQUIRED, 0, name),
-    KMIP_FIELD(kmip_attribute, ATTRIBUTE_INDEX, INTEGER, 0, 0, index),
-    KMIP_FIELD(kmip_attribute, ATTRIBUTE_VALUE, ANY, 0, 0, value),
+    KMIP_FIELD(kmip_named_attribute, ATTRIBUTE_NAME, TEXT_STRING, KMIP_REQUIRED, 0, name),
+    KMIP_FIELD(kmip_named_attribute, ATTRIBUTE_INDEX, INTEGER, 0, 0, index),
+    KMIP_FIELD(kmip_named_attribute, ATTRIBUTE_VALUE, ANY, 0, 0, value),
 };
-const struct kmip_shape kmip_attribute_shape = KMIP_SHAPE(kmip_attribute, attribute_fields);
+const struct kmip_shape kmip_named_attribute_shape =
+    KMIP_SHAPE(kmip_named_attribute, attribute_fields);
 
 static const struct kmip_field template_attribute_fields[] = {
     KMIP_FIELD(kmip_template_attribute, NAME, ANY, KMIP_REPEATED, 0, names),
     KMIP_NESTED(kmip_template_attribute, ATTRIBUTE, KMIP_REPEATED, 0, attributes,
-                kmip_attribute_shape),
+                kmip_named_attribute_shape),
 };
 const struct kmip_shape kmip_template_attribute_shape =
     KMIP_SHAPE(kmip_template_attribute, template_attribute_fields);
@@ -29,7 +30,8 @@ const struct kmip_shape kmip_key_block_shape = KMIP_SHAPE(kmip_key_block, key_bl
 
 static const struct kmip_field key_value_fields[] = {
     KMIP_FIELD(kmip_key_value, KEY_MATERIAL, ANY, KMIP_REQUIRED, 0, key_material),
-    KMIP_NESTED(kmip_key_value, ATTRIBUTE, KMIP_REPEATED, 0, attributes, kmip_attribute_shape),
+    KMIP_NESTED(kmip_key_value, ATTRIBUTE, KMIP_REPEATED, 0, attributes,
+                kmip_named_attribute_shape),
 };
 const struct kmip_shape kmip_key_value_shape = KMIP_SHAPE(kmip_key_value, key_value_fields);
 
@@ -62,7 +64,7 @@ const struct kmip_shape kmip_identifier_shape = KMIP_SHAPE(kmip_identifier, iden
 static const struct kmip_field attribute_change_fields[] = {
     KMIP_FIELD(kmip_attribute_change, UNIQUE_IDENTIFIER, TEXT_STRING, 0, 0, unique_identifier),
     KMIP_NESTED(kmip_attribute_change, ATTRIBUTE, KMIP_REQUIRED, 0, attribute,
-                kmip_attribute_shape),
+                kmip_named_attribute_shape),
 };
 const struct kmip_shape kmip_attribute_change_shape =
     KMIP_SHAPE(kmip_attribute_change, attribute_change_fields);
