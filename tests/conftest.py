@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures for all Python tests: running servers, and their logs beside every failure."""
+
+import pytest
+
+from tests.support.paths import program
+from tests.support.server import Server
+
+
+@pytest.fixture(scope="session")
+def built():
+    """The server's binary; without one the tests that need it cannot mean anything."""
+    binary = program("kmipd")
+    if not binary.exists():
+        pytest.fail(f"{binary} is not built (KMIPD_BIN names another place)", pytrace=False)
+    return binary
+
+
+def _serve(state):
+    server = Server(state).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def kmipd(built, tmp_path_factory):
+    """A server that the tests of one process share: leave it as useful as you found it."""
+    yield from _serve(tmp_path_factory.mktemp("kmipd") / "state")
+
+
+@pytest.fixture
+def fresh_kmipd(built, tmp_path):
+    """A server for one test alone, which may break it."""
+    yield from _serve(tmp_path / "state")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Adds the end of every running server's log to the report of a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for server in Server.running:
+            report.sections.append((f"kmipd log ({server.log_path})", server.log()))

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where things are: the source tree, what the build made, the vectors beside the checkout."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[2]
+DEFINITIONS = SOURCE / "def"
+VECTORS = SOURCE.parent / "shared" / "vectors"
+OASIS = VECTORS / "oasis"
+VCENTER = VECTORS / "vcenter-7.0.3"
+
+
+def program(name: str) -> Path:
+    """A program of the project: NAME_BIN in the environment, or the build's default place."""
+    return Path(os.environ.get(f"{name.upper()}_BIN", SOURCE / "build" / "src" / "bin" / name))
+
+
+def need_vectors(folder: Path) -> None:
+    """Skips a test, loudly, where the vectors are not there."""
+    if not folder.is_dir():
+        pytest.skip(f"no test vectors: {folder} is missing", allow_module_level=True)
