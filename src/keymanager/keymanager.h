@@ -13,6 +13,8 @@
 #include "base/uuid.h"
 #include "crypto/wrapped.h"
 
+#define KEYMANAGER_PLAINTEXT_MAX ((size_t)1 << 20) /* of one wrap */
+
 struct keymanager;
 
 /* What a wrapped blob belongs to. It is authenticated, and repeated inside the blob: a blob moved
@@ -66,7 +68,9 @@ enum status keymanager_wrap(struct keymanager *keymanager, const struct wrap_bin
 
 /*
  * Opens a wrapped blob under the root key version it names. The caller frees *ret_plaintext.
- * UNWRAP_FAILED: changed, or bound to something else; others as keymanager_wrap().
+ * UNWRAP_FAILED: changed, or bound to something else; ROOT_KEY_UNAVAILABLE also when the root key
+ * has no such version (the key manager was restored from before a rotation); others as
+ * keymanager_wrap().
  */
 enum status keymanager_unwrap(struct keymanager *keymanager, const struct wrap_binding *binding,
                               struct wrapped wrapped, struct secret *ret_plaintext) MUST_USE;

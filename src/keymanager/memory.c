@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keymanager/memory.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "keymanager/root_keys.h"
+
+struct memory_keymanager {
+    struct keymanager keymanager; /* first */
+    pthread_rwlock_t lock;        /* guards `keys` */
+    struct root_keys keys;
+    _Atomic enum status failure;
+};
+
+static struct memory_keymanager *memory_of(struct keymanager *keymanager)
+{
+    return CONTAINER_OF(keymanager, struct memory_keymanager, keymanager);
+}
+
+static enum status memory_wrap(struct keymanager *keymanager, const struct wrap_binding *binding,
+                               const struct secret *plaintext, struct buffer *ret_wrapped)
+{
+    struct memory_keymanager *self = memory_of(keymanager);
+    enum status status = atomic_load(&self->failure);
+    if (status != STATUS_OK)
+        return status;
+    (void)pthread_rwlock_rdlock(&self->lock);
+    status = root_keys_wrap(&self->keys, binding, plaintext, ret_wrapped);
+    (void)pthread_rwlock_unlock(&self->lock);
+    return status;
+}
+
+static enum status memory_unwrap(struct keymanager *keymanager, const struct wrap_binding *binding,
+                                 struct wrapped wrapped, struct secret *ret_plaintext)
+{
+    struct memory_keymanager *self = memory_of(keymanager);
+    enum status status = atomic_load(&self->failure);
+    if (status != STATUS_OK)
+        return status;
+    (void)pthread_rwlock_rdlock(&self->lock);
+    status = root_keys_unwrap(&self->keys, binding, wrapped, ret_plaintext);
+    (void)pthread_rwlock_unlock(&self->lock);
+    return status;
+}
+
+static enum status memory_create_root_key(struct keymanager *keymanager, int64_t now,
+                                          struct uuid *ret_root_key, struct error *error)
+{
+    struct memory_keymanager *self = memory_of(keymanager);
+    struct root_key *root_key;
+    enum status status = atomic_load(&self->failure);
+    if (status == STATUS_OK)
+        status = root_key_make(now, &root_key);
+    if (status != STATUS_OK)
+        return error_set(error, status, "cannot make a root key: %s", status_text(status));
+    (void)pthread_rwlock_wrlock(&self->lock);
+    status = root_keys_reserve(&self->keys);
+    if (status == STATUS_OK) {
+        *ret_root_key = root_key->id;
+        root_keys_put(&self->keys, root_key);
+    } else {
+        root_key_free(root_key);
+        (void)error_set(error, status, "no memory for a root key");
+    }
+    (void)pthread_rwlock_unlock(&self->lock);
+    return status;
+}
+
+static enum status memory_root_key_info(struct keymanager *keymanager, const struct uuid *root_key,
+                                        struct root_key_info *ret_info)
+{
+    struct memory_keymanager *self = memory_of(keymanager);
+    enum status status = atomic_load(&self->failure);
+    if (status != STATUS_OK)
+        return status;
+    (void)pthread_rwlock_rdlock(&self->lock);
+    status = root_keys_info(&self->keys, root_key, ret_info);
+    (void)pthread_rwlock_unlock(&self->lock);
+    return status;
+}
+
+static void memory_close(struct keymanager *keymanager)
+{
+    struct memory_keymanager *self = memory_of(keymanager);
+    root_keys_free(&self->keys);
+    (void)pthread_rwlock_destroy(&self->lock);
+    free(self);
+}
+
+static const struct keymanager_provider provider = {
+    .name = "memory",
+    .wrap = memory_wrap,
+    .unwrap = memory_unwrap,
+    .create_root_key = memory_create_root_key,
+    .root_key_info = memory_root_key_info,
+    .close = memory_close,
+};
+
+enum status keymanager_open_memory(struct keymanager **ret_keymanager)
+{
+    struct memory_keymanager *self = calloc(1, sizeof(*self));
+    if (self == NULL)
+        return STATUS_NO_MEMORY;
+    if (pthread_rwlock_init(&self->lock, NULL) != 0) {
+        free(self);
+        return STATUS_NO_MEMORY;
+    }
+    self->keymanager.provider = &provider;
+    atomic_init(&self->failure, STATUS_OK);
+    *ret_keymanager = &self->keymanager;
+    return STATUS_OK;
+}
+
+enum status keymanager_memory_set_state(struct keymanager *keymanager, const struct uuid *root_key,
+                                        enum root_key_state state)
+{
+    struct memory_keymanager *self = memory_of(keymanager);
+    (void)pthread_rwlock_wrlock(&self->lock);
+    struct root_key *found = root_keys_find(&self->keys, root_key);
+    if (found != NULL)
+        found->state = state;
+    (void)pthread_rwlock_unlock(&self->lock);
+    return found != NULL ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+void keymanager_memory_fail(struct keymanager *keymanager, enum status status)
+{
+    atomic_store(&memory_of(keymanager)->failure, status);
+}
