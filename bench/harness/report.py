@@ -12,18 +12,28 @@ TITLES = {
     "peer": "The peer: PyKMIP's server",
 }
 
-# What a cell shows: heading, metric, "value" of subject or "ceiling", or "share" with its spread.
+# Columns: heading, metric, and what of it is shown.
 LOAD_COLUMNS = (
     ("{subject}/s", "rate", "subject"),
     ("{ceiling}/s", "rate", "ceiling"),
-    ("share [IQR] min-max", "rate", "share"),
+    ("share", "rate", "part"),
     ("CPU µs", "server_cpu_us", "subject"),
     ("{ceiling}", "server_cpu_us", "ceiling"),
     ("share [IQR] min-max", "server_cpu_us", "share"),
     ("p50 µs", "p50_us", "subject"),
     ("p99 µs", "p99_us", "subject"),
-    ("{ceiling} p50", "p50_us", "ceiling"),
-    ("server/client core", "server_load", "loads"),
+    ("cores", "server_load", "loads"),
+)
+CREATE_COLUMNS = (
+    ("{subject}/s", "rate", "subject"),
+    ("{ceiling}/s", "rate", "ceiling"),
+    ("share [IQR] min-max", "rate", "share"),
+    ("CPU µs", "server_cpu_us", "subject"),
+    ("{ceiling}", "server_cpu_us", "ceiling"),
+    ("p50 µs", "p50_us", "subject"),
+    ("{ceiling}", "p50_us", "ceiling"),
+    ("p99 µs", "p99_us", "subject"),
+    ("cores", "server_load", "loads"),
 )
 GROWTH_COLUMNS = (
     ("p50 µs", "p50_us", "subject"),
@@ -35,7 +45,7 @@ IDLE_COLUMNS = (
     ("KiB", "kib", "subject"),
     ("{ceiling} KiB", "kib", "ceiling"),
 )
-COLUMNS = {"growth": GROWTH_COLUMNS, "idle": IDLE_COLUMNS}
+COLUMNS = {"create": CREATE_COLUMNS, "growth": GROWTH_COLUMNS, "idle": IDLE_COLUMNS}
 
 
 def _number(value):
@@ -45,14 +55,20 @@ def _number(value):
 def _share(summary):
     if summary.median >= 3:
         return f"{summary.median:,.0f} times"
-    return (f"{summary.median:.2f} [{summary.q1:.2f}-{summary.q3:.2f}] "
-            f"{summary.low:.2f}-{summary.high:.2f}")
+    low, high = summary.low * 100, summary.high * 100
+    return (f"{summary.median:.0%} [{summary.q1 * 100:.0f}-{summary.q3 * 100:.0f}] "
+            f"{low:.0f}-{high:.0f}")
+
+
+def _part(summary):
+    return _share(summary) if summary.median >= 3 else f"{summary.median:.0%}"
 
 
 def _cell(row, metric, what):
     values = row.values.get(metric, {})
-    if what == "share":
-        return _share(row.shares[metric]) if metric in row.shares else ""
+    if what in ("share", "part"):
+        show = _share if what == "share" else _part
+        return show(row.shares[metric]) if metric in row.shares else ""
     if what == "times":
         share = row.shares.get(metric)
         return f"{1 / share.median:.2f} [{1 / share.q3:.2f}-{1 / share.q1:.2f}]" if share else ""
@@ -75,12 +91,12 @@ def table(scenario, rows):
     columns = COLUMNS.get(scenario, LOAD_COLUMNS)
     has_ceiling = any(row.ceiling for row in rows)
     columns = [column for column in columns
-               if has_ceiling or column[2] not in ("ceiling", "share", "times")]
+               if has_ceiling or column[2] not in ("ceiling", "share", "part", "times")]
     names = {"subject": rows[0].subject, "ceiling": rows[0].ceiling}
-    lines = [[TITLES[scenario]] + [heading.format(**names) for heading, _, _ in columns]]
+    lines = [[""] + [heading.format(**names) for heading, _, _ in columns]]
     for row in rows:
         lines.append(["  " + row.title] + [_cell(row, metric, what) for _, metric, what in columns])
-    return _layout(lines)
+    return TITLES[scenario] + "\n" + _layout(lines)
 
 
 def goals_table(goals):

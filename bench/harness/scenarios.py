@@ -151,9 +151,11 @@ def get(context):
                         name: loads.enter_context(
                             Load(context.programs, server, "get", connections, ids=ids))
                         for name, server in pair.servers.items()})
-                results.append(compare(
+                row = compare(
                     "get", f"{_count(keys, 'key')}, {_count(connections, 'connection')}",
-                    slices, pair.subject, pair.ceiling))
+                    slices, pair.subject, pair.ceiling)
+                row.notes["connections"] = connections
+                results.append(row)
     return results
 
 
