@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
@@ -48,7 +47,7 @@ struct client {
     struct connection *connections;
     struct step steps[CLIENT_STEPS_MAX];
     unsigned step_count;
-    struct client_stats *stats; /* of the slice under way */
+    struct slice *slice; /* of the slice under way */
     struct client_negotiated negotiated;
     uint64_t now;
     uint64_t deadline;
@@ -60,14 +59,6 @@ struct client {
 };
 
 static void connection_start(struct client *client, struct connection *c);
-
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec t;
-
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* xorshift64*: good enough to spread reads over keys, and free. */
 static uint64_t next_random(struct client *client)
@@ -108,9 +99,9 @@ __attribute__((format(printf, 3, 4))) static void fail(struct client *client, st
 {
     va_list arguments;
 
-    if (client->stats->errors++ == 0) {
+    if (client->slice->errors++ == 0) {
         va_start(arguments, format);
-        vsnprintf(client->stats->first_error, sizeof client->stats->first_error, format, arguments);
+        vsnprintf(client->slice->first_error, sizeof client->slice->first_error, format, arguments);
         va_end(arguments);
     }
     client->busy -= client->options->connect_each ? 1 : c->outstanding;
@@ -181,8 +172,8 @@ static void refill(struct client *client, struct connection *c)
 
 static void connection_done(struct client *client, struct connection *c)
 {
-    histogram_record(&client->stats->latency, client->now - c->started);
-    ++client->stats->connections;
+    histogram_record(&client->slice->latency, client->now - c->started);
+    ++client->slice->connections;
     connection_close(c);
     --client->busy;
     if (may_begin(client))
@@ -231,14 +222,14 @@ static bool on_answer(struct client *client, struct connection *c, const uint8_t
     if (!answer_is_right(client, c, frame, length))
         return false;
     if (!client->options->connect_each) {
-        histogram_record(&client->stats->latency, client->now - c->sent[c->oldest]);
+        histogram_record(&client->slice->latency, client->now - c->sent[c->oldest]);
         --client->busy;
     }
     if (client->options->new_ids != NULL)
         note_new_id(client, frame, length);
     c->oldest = (c->oldest + 1) % CLIENT_DEPTH_MAX;
     --c->outstanding;
-    ++client->stats->requests;
+    ++client->slice->requests;
     return true;
 }
 
@@ -326,8 +317,8 @@ static void on_handshake(struct client *client, struct connection *c)
         return;
     }
     c->phase = PHASE_OPEN;
-    ++client->stats->handshakes;
-    client->stats->resumed += SSL_session_reused(c->ssl) == 1;
+    ++client->slice->handshakes;
+    client->slice->resumed += SSL_session_reused(c->ssl) == 1;
     note_negotiated(client, c->ssl);
     if (!connection_watch(client, c, EPOLL_CTL_MOD, EPOLLIN))
         return;
@@ -390,7 +381,7 @@ static void connection_start(struct client *client, struct connection *c)
 
 static void on_event(struct client *client, struct connection *c)
 {
-    client->now = clock_ns(CLOCK_MONOTONIC);
+    client->now = slice_clock(CLOCK_MONOTONIC);
     if (c->phase == PHASE_HANDSHAKE)
         on_handshake(client, c);
     else if (c->phase == PHASE_OPEN)
@@ -405,28 +396,18 @@ static bool wait_once(struct client *client, uint64_t *last)
 
     for (int i = 0; i < count; ++i)
         on_event(client, events[i].data.ptr);
-    client->now = clock_ns(CLOCK_MONOTONIC);
+    client->now = slice_clock(CLOCK_MONOTONIC);
     if (count > 0)
         *last = client->now;
     return client->now - *last < patience;
 }
 
-static void stats_begin(struct client *client, struct client_stats *stats)
+static void begin(struct client *client, struct slice *slice)
 {
-    memset(stats, 0, sizeof *stats);
-    client->stats = stats;
+    client->slice = slice;
     client->busy = 0;
-    client->now = clock_ns(CLOCK_MONOTONIC);
-    stats->elapsed = client->now;
-    stats->cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-}
-
-static void stats_end(struct client *client)
-{
-    struct client_stats *stats = client->stats;
-
-    stats->elapsed = clock_ns(CLOCK_MONOTONIC) - stats->elapsed;
-    stats->cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - stats->cpu;
+    client->now = slice_clock(CLOCK_MONOTONIC);
+    slice_begin(slice);
 }
 
 static void give_up(struct client *client)
@@ -439,21 +420,21 @@ static void give_up(struct client *client)
     }
 }
 
-void client_open_all(struct client *client, struct client_stats *ret_stats)
+void client_open_all(struct client *client, struct slice *ret_slice)
 {
     unsigned begun = 0;
     uint64_t last;
 
-    stats_begin(client, ret_stats);
+    begin(client, ret_slice);
     last = client->now;
-    while (ret_stats->handshakes < client->options->connections && ret_stats->errors == 0) {
+    while (ret_slice->handshakes < client->options->connections && ret_slice->errors == 0) {
         while (begun < client->options->connections &&
-               begun - ret_stats->handshakes < client->options->opening)
+               begun - ret_slice->handshakes < client->options->opening)
             connection_start(client, &client->connections[begun++]);
         if (!wait_once(client, &last))
             give_up(client);
     }
-    stats_end(client);
+    slice_end(ret_slice);
 }
 
 static void begin_all(struct client *client)
@@ -468,15 +449,14 @@ static void begin_all(struct client *client)
     }
 }
 
-void client_run(struct client *client, uint64_t nanoseconds, uint64_t requests,
-                struct client_stats *ret_stats)
+void client_run(struct client *client, const struct slice_limits *limits, struct slice *ret_slice)
 {
     uint64_t last;
 
-    stats_begin(client, ret_stats);
+    begin(client, ret_slice);
     last = client->now;
-    client->deadline = client->now + nanoseconds;
-    client->left = requests;
+    client->deadline = client->now + limits->nanoseconds;
+    client->left = limits->units;
     begin_all(client);
     while (client->busy != 0) {
         if (!wait_once(client, &last)) {
@@ -484,7 +464,7 @@ void client_run(struct client *client, uint64_t nanoseconds, uint64_t requests,
             break;
         }
     }
-    stats_end(client);
+    slice_end(ret_slice);
 }
 
 /* OpenSSL hands over one reference. The latest session is the one to offer: a TLS 1.3 ticket should
@@ -494,7 +474,7 @@ static int keep_session(SSL *ssl, SSL_SESSION *session)
     struct connection *c = SSL_get_app_data(ssl);
     struct client *client = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 
-    ++client->stats->tickets;
+    ++client->slice->tickets;
     if (!client->options->resume)
         return 0;
     SSL_SESSION_free(c->session);
@@ -537,7 +517,7 @@ struct client *client_new(const struct client_options *options, SSL_CTX *tls)
         return NULL;
     client->options = options;
     client->tls = tls;
-    client->random = clock_ns(CLOCK_MONOTONIC) | 1;
+    client->random = slice_clock(CLOCK_MONOTONIC) | 1;
     client->epoll = epoll_create1(EPOLL_CLOEXEC);
     client->connections = calloc(options->connections, sizeof *client->connections);
     if (client->epoll < 0 || client->connections == NULL) {

@@ -20,10 +20,10 @@
 
 #include <openssl/ssl.h>
 
-#include "histogram.h"
 #include "message.h"
+#include "slice.h"
 
-enum { CLIENT_DEPTH_MAX = 64, CLIENT_STEPS_MAX = 2, CLIENT_ERROR_MAX = 256 };
+enum { CLIENT_DEPTH_MAX = 64, CLIENT_STEPS_MAX = 2 };
 
 struct client_ids {
     char *text; /* all identifiers, each `length` bytes, without separators */
@@ -44,20 +44,6 @@ struct client_options {
     FILE *new_ids;         /* where the identifiers in answers to Create are written; may be NULL */
 };
 
-/* What one slice did. */
-struct client_stats {
-    uint64_t requests;    /* answered rightly */
-    uint64_t connections; /* connect: opened, answered and closed */
-    uint64_t handshakes;
-    uint64_t resumed; /* of these handshakes */
-    uint64_t tickets; /* sessions that servers gave */
-    uint64_t errors;
-    char first_error[CLIENT_ERROR_MAX];
-    uint64_t elapsed;         /* ns, from the first request to the last answer */
-    uint64_t cpu;             /* ns of this process in that time */
-    struct histogram latency; /* of a request; connect: from connect(2) to the last answer */
-};
-
 struct client;
 
 /* `tls` is borrowed and configured by the caller, who calls client_prepare_tls() on it first. NULL:
@@ -69,13 +55,12 @@ void client_free(struct client *client);
 /* Installs the callback that collects sessions, and what makes connections cheap. */
 void client_prepare_tls(SSL_CTX *tls);
 
-/* Opens all kept connections; statistics count the handshakes. */
-void client_open_all(struct client *client, struct client_stats *ret_stats);
+/* Opens all kept connections; the slice counts the handshakes. */
+void client_open_all(struct client *client, struct slice *ret_slice);
 
-/* Works for `nanoseconds` or until `requests` requests (connect: connections) were begun, whichever
- * comes first, and then until all that was begun is answered. */
-void client_run(struct client *client, uint64_t nanoseconds, uint64_t requests,
-                struct client_stats *ret_stats);
+/* Works until a limit is reached (a unit is a request; connect: a connection), and then until all
+ * that was begun is answered. */
+void client_run(struct client *client, const struct slice_limits *limits, struct slice *ret_slice);
 
 /* What was negotiated by the latest handshake; "" before the first. Valid until the next call that
  * makes a handshake. */

@@ -1,13 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The load generator: opens its connections, then works slice by slice as told on standard input,
- * and reports every slice as one line of JSON on standard output. Between slices it sleeps, so that
- * several of them can take turns on one machine.
- *
- *   run MILLISECONDS    work for that long
- *   count N             make N requests (with --connect: connections)
- *   end of input        close everything and leave
- */
+/* The load generator: opens its connections, then works slice by slice as slice.h tells. */
 #include <arpa/inet.h>
 #include <err.h>
 #include <getopt.h>
@@ -82,86 +74,15 @@ static void read_ids(struct client_ids *ret_ids, const char *path)
     fclose(file);
 }
 
-static void print_negotiated(const struct client *client)
+static void report(const struct client *client, const struct slice *slice)
 {
     const struct client_negotiated *n = client_negotiated(client);
+    char more[256];
 
-    printf("\"protocol\": \"%s\", \"cipher\": \"%s\", \"group\": \"%s\", \"answer\": %zu",
-           n->protocol, n->cipher, n->group, client_answer_length(client));
-}
-
-/* Texts of errors come from OpenSSL and from the server. */
-static void print_text(const char *text)
-{
-    putchar('"');
-    for (; *text != '\0'; ++text) {
-        if (*text == '"' || *text == '\\')
-            printf("\\%c", *text);
-        else
-            putchar(*text >= ' ' && *text <= '~' ? *text : '?');
-    }
-    putchar('"');
-}
-
-static void print_latency(const struct histogram *latency)
-{
-    static const struct {
-        const char *name;
-        double fraction;
-    } quantiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
-    double mean = latency->total == 0 ? 0 : (double)latency->sum / (double)latency->total;
-
-    printf("\"latency_us\": {");
-    for (size_t i = 0; i < sizeof quantiles / sizeof quantiles[0]; ++i)
-        printf("\"%s\": %.2f, ", quantiles[i].name,
-               (double)histogram_quantile(latency, quantiles[i].fraction) / 1e3);
-    printf("\"mean\": %.2f, \"max\": %.2f}", mean / 1e3, (double)latency->max / 1e3);
-}
-
-static void report(const struct client *client, const struct client_stats *stats)
-{
-    printf("{\"requests\": %lu, \"connections\": %lu, \"handshakes\": %lu, \"resumed\": %lu, "
-           "\"tickets\": %lu, \"seconds\": %.6f, \"cpu_seconds\": %.6f, ",
-           stats->requests, stats->connections, stats->handshakes, stats->resumed, stats->tickets,
-           (double)stats->elapsed / 1e9, (double)stats->cpu / 1e9);
-    print_latency(&stats->latency);
-    printf(", ");
-    print_negotiated(client);
-    printf(", \"errors\": %lu, \"first_error\": ", stats->errors);
-    print_text(stats->first_error);
-    printf("}\n");
-    fflush(stdout);
-}
-
-static long number(const char *text, long least, long most)
-{
-    char *rest;
-    long value = strtol(text, &rest, 10);
-
-    if (*text == '\0' || *rest != '\0' || value < least || value > most)
-        errx(EXIT_FAILURE, "\"%s\" is not a number from %ld to %ld", text, least, most);
-    return value;
-}
-
-static void obey(struct client *client, char *command, FILE *new_ids)
-{
-    static struct client_stats stats;
-    char *argument = strchr(command, ' ');
-    long value;
-
-    if (argument == NULL)
-        errx(EXIT_FAILURE, "\"%s\": run MILLISECONDS or count N", command);
-    *argument++ = '\0';
-    value = number(argument, 1, 1000000000);
-    if (strcmp(command, "run") == 0)
-        client_run(client, (uint64_t)value * 1000000, UINT64_MAX, &stats);
-    else if (strcmp(command, "count") == 0)
-        client_run(client, UINT64_MAX / 2, (uint64_t)value, &stats);
-    else
-        errx(EXIT_FAILURE, "no command \"%s\"", command);
-    if (new_ids != NULL)
-        fflush(new_ids);
-    report(client, &stats);
+    snprintf(more, sizeof more,
+             "\"protocol\": \"%s\", \"cipher\": \"%s\", \"group\": \"%s\", \"answer\": %zu, ",
+             n->protocol, n->cipher, n->group, client_answer_length(client));
+    slice_report(slice, more);
 }
 
 static const char usage[] =
@@ -223,7 +144,7 @@ static void set_option(struct load *load, int which, const char *value)
         load->new_ids_path = value;
         break;
     case 'p':
-        load->port = number(value, 1, UINT16_MAX);
+        load->port = slice_number(value, 1, UINT16_MAX);
         break;
     case 't':
         load->tls_version = tls_version_named(value);
@@ -232,16 +153,16 @@ static void set_option(struct load *load, int which, const char *value)
         client->operation = operation_named(value);
         break;
     case 'N':
-        client->connections = (unsigned)number(value, 1, 1000000);
+        client->connections = (unsigned)slice_number(value, 1, 1000000);
         break;
     case 'd':
-        client->depth = (unsigned)number(value, 1, CLIENT_DEPTH_MAX);
+        client->depth = (unsigned)slice_number(value, 1, CLIENT_DEPTH_MAX);
         break;
     case 'O':
-        client->opening = (unsigned)number(value, 1, 4096);
+        client->opening = (unsigned)slice_number(value, 1, 4096);
         break;
     case 's':
-        client->sources = (unsigned)number(value, 1, 65536);
+        client->sources = (unsigned)slice_number(value, 1, 65536);
         break;
     case 'C':
         client->connect_each = true;
@@ -297,16 +218,18 @@ static void prepare(struct load *load)
 
 static void work(struct load *load, struct client *client)
 {
-    static struct client_stats opening;
-    char command[64];
+    static struct slice slice;
+    struct slice_limits limits;
 
     if (!load->client.connect_each) {
-        client_open_all(client, &opening);
-        report(client, &opening);
+        client_open_all(client, &slice);
+        report(client, &slice);
     }
-    while (fgets(command, sizeof command, stdin) != NULL) {
-        command[strcspn(command, "\n")] = '\0';
-        obey(client, command, load->client.new_ids);
+    while (slice_next(&limits)) {
+        client_run(client, &limits, &slice);
+        if (load->client.new_ids != NULL)
+            fflush(load->client.new_ids);
+        report(client, &slice);
     }
 }
 
