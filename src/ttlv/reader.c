@@ -3,6 +3,8 @@
 
 #include <endian.h>
 
+#include "base/utf8.h"
+
 static uint32_t load32(const uint8_t *at)
 {
     uint32_t value;
@@ -111,38 +113,14 @@ bool ttlv_boolean(const struct ttlv_item *item)
     return load64(item->value.data) == 1;
 }
 
-/* How many continuation bytes follow `first`, and the smallest code point that may need them. */
-static int utf8_continuations(uint8_t first, uint32_t *ret_bits, uint32_t *ret_smallest)
-{
-    static const struct {
-        uint8_t mask, lead;
-        uint32_t smallest;
-    } forms[] = {{0x80, 0x00, 0x01}, {0xE0, 0xC0, 0x80}, {0xF0, 0xE0, 0x800}, {0xF8, 0xF0, 0x10000}};
-    for (int i = 0; i < (int)ARRAY_COUNT(forms); i++) {
-        if ((first & forms[i].mask) == forms[i].lead) {
-            *ret_bits = (uint32_t)first & (uint8_t)~forms[i].mask;
-            *ret_smallest = forms[i].smallest;
-            return i;
-        }
-    }
-    return -1;
-}
-
 bool ttlv_text_valid(struct bytes text)
 {
     for (size_t i = 0; i < text.size;) {
-        uint32_t code = 0;
-        uint32_t smallest = 0;
-        int more = utf8_continuations(text.data[i++], &code, &smallest);
-        if (more < 0 || (size_t)more > text.size - i)
+        uint32_t code;
+        size_t size = utf8_character(bytes_of(text.data + i, text.size - i), &code);
+        if (size == 0 || code == 0)
             return false;
-        for (; more > 0; more--, i++) {
-            if ((text.data[i] & 0xC0) != 0x80)
-                return false;
-            code = code << 6 | (text.data[i] & 0x3F);
-        }
-        if (code < smallest || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
-            return false;
+        i += size;
     }
     return true;
 }
