@@ -33,10 +33,9 @@ struct net_reply {
     struct bytes bytes; /* may be empty with close set */
     bool close;         /* close the connection behind it */
     void (*release)(struct net_reply *reply);
-    struct net_reply *next; /* the net's, while it has the reply */
 };
 
-/* What handles frames. All three run on a loop's thread; they may not block for long. */
+/* What handles frames. All of it runs on a loop's thread and may not block for long. */
 struct net_handler {
     void *context;
     /*
@@ -59,6 +58,11 @@ struct net_handler {
                       struct bytes header, enum status status);
     /* The connection is gone and no answer is outstanding: free the session. */
     void (*closed)(void *context, void *session);
+    /*
+     * For a log at debug level; may be NULL. Why a handshake failed, which deadline passed, which
+     * limit was reached. Both texts are borrowed during the call.
+     */
+    void (*event)(void *context, const char *address, const char *text);
 };
 
 /* Answers the frame in flight. Any thread. */
