@@ -27,8 +27,8 @@ struct net_peer {
     uint8_t fingerprint[NET_FINGERPRINT_SIZE]; /* SHA-256 of the leaf's DER */
 };
 
-/* An answer. Belongs to the net from net_answer() until `release`, which runs once, on any thread,
- * after the bytes were written or the connection was lost. */
+/* An answer. Belongs to the net from net_answer() until `release`, which runs once, on the loop's
+ * thread, when the bytes were taken or the connection was lost. */
 struct net_reply {
     struct bytes bytes; /* may be empty with close set */
     bool close;         /* close the connection behind it */
@@ -65,7 +65,11 @@ struct net_handler {
     void (*event)(void *context, const char *address, const char *text);
 };
 
-/* Answers the frame in flight. Any thread. */
+/*
+ * Answers the frame in flight. Any thread. From inside frame() or bad_frame() it costs no more than
+ * returning the answer would; answers to pipelined frames are then written together. From another
+ * thread the loop is woken once for all answers that are there.
+ */
 void net_answer(struct net_connection *connection, struct net_reply *reply);
 
 /* The index, from 0, of the loop that owns the connection: for state kept per loop. */
@@ -75,11 +79,15 @@ struct net_options {
     const char *address; /* "127.0.0.1:5696", "[::]:5696", "0.0.0.0:5696"; port 0: any free one */
     unsigned loops;      /* threads */
     size_t frame_max;    /* bytes of one frame, header included */
-    unsigned connections_max;             /* in total */
-    unsigned connections_per_certificate; /* and of one certificate; above it: closed */
+    /* In total. At the limit a new connection takes the place of the one that has been longest
+     * without a first frame; where every other has sent one, it is closed. */
+    unsigned connections_max;
+    /* Of one certificate, that sent a frame; above it: closed at the first frame. Those without a
+     * certificate count as one. */
+    unsigned connections_per_certificate;
     unsigned handshake_seconds;           /* accept to finished */
     unsigned frame_seconds;               /* first byte to last byte of a frame; and to send one */
-    unsigned idle_seconds;                /* between frames */
+    unsigned idle_seconds;                /* between frames, and before the first */
     const char *certificate_file;         /* PEM, the server's, and its chain without the root */
     const char *key_file;                 /* PEM, mode 0600 */
     bool legacy_ciphers; /* also AES-CBC and RSA key exchange in TLS 1.2, for very old clients */
@@ -89,14 +97,14 @@ struct net_options {
 struct net_counters {
     uint64_t open;
     uint64_t accepted;
-    uint64_t handshakes;
+    uint64_t handshakes; /* done, resumed ones included */
     uint64_t resumed;
-    uint64_t handshakes_failed;
-    uint64_t bare; /* handshake done, closed without a frame */
+    uint64_t handshakes_failed; /* ended before that, for whatever reason */
+    uint64_t bare;              /* handshake done, closed without a frame */
     uint64_t frames;
-    uint64_t refused_total_limit;
+    uint64_t refused_total_limit; /* closed, or closed in favour of another */
     uint64_t refused_certificate_limit;
-    uint64_t timed_out;
+    uint64_t timed_out; /* a deadline passed; a handshake's is also one that failed */
 };
 
 /*
@@ -111,7 +119,11 @@ enum status net_start(const struct net_options *options, const struct net_handle
 /* The port that is bound. */
 unsigned net_port(const struct net *net);
 
-/* Loads certificate and key again for new connections. The old ones stay on failure. */
+/*
+ * Loads certificate and key again for new connections; open ones and session tickets stay valid.
+ * The old certificate stays on failure. A warning about its dates goes to the handler's event(),
+ * on the calling thread and with an empty address. One call at a time.
+ */
 enum status net_reload_certificate(struct net *net, struct error *error) MUST_USE;
 
 void net_counters(struct net *net, struct net_counters *ret_counters);
@@ -119,6 +131,8 @@ void net_counters(struct net *net, struct net_counters *ret_counters);
 /*
  * Graceful end: stops listening, closes idle connections, lets frames in flight be answered, at
  * most `milliseconds` long; then closes everything, joins the threads and frees. NULL is fine.
+ * An answer that is outstanding even then is waited for, since the handler still holds its
+ * connection: whoever owns the handler sees to it that every frame is answered soon.
  */
 void net_stop(struct net *net, unsigned milliseconds);
 

@@ -426,11 +426,47 @@ static void big_frames_are_answered(void **state)
     peer_close(&peer);
 }
 
+static void a_client_may_vanish_before_its_answer(void **state)
+{
+    uint8_t memory[104];
+    start_usual();
+    struct peer peer = peer_connect(fixture.tls13, fixture.port, NULL);
+    peer_send(&peer, frame_make(memory, sizeof(memory), ORDER_HOLD));
+    wait_until(&fixture.seen.frames, 1);
+    peer_reset(&peer);
+    (void)usleep(50000);
+    assert_int_equal(fixture.seen.closed, 0); /* the handler still has the session */
+    answer_held();
+    wait_until(&fixture.seen.closed, 1);
+    wait_for_count(open, 0);
+}
+
+static void pipelined_frames_are_answered_in_order(void **state)
+{
+    enum { FRAMES = 16, SIZE = 304 };
+    static const enum order orders[] = {ORDER_ECHO, ORDER_LATER};
+    uint8_t memory[FRAMES * SIZE];
+    start_usual();
+    struct peer peer = peer_connect(fixture.tls13, fixture.port, NULL);
+    for (unsigned mix = 0; mix < 4; ++mix) {
+        for (unsigned i = 0; i < FRAMES; ++i) {
+            enum order order = mix < 2 ? orders[mix] : orders[(i >> (mix - 2)) % 2];
+            (void)frame_make(memory + i * SIZE, SIZE, order);
+            memory[i * SIZE + HEADER + 1] = (uint8_t)i;
+        }
+        peer_send(&peer, (struct bytes){memory, sizeof(memory)});
+        expect(&peer, (struct bytes){memory, sizeof(memory)});
+    }
+    peer_close(&peer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(frames_are_answered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(big_frames_are_answered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_client_may_vanish_before_its_answer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(pipelined_frames_are_answered_in_order, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
 }
