@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keymanager/memory.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -9,7 +8,6 @@
 
 struct memory_keymanager {
     struct keymanager keymanager; /* first */
-    pthread_rwlock_t lock;        /* guards `keys` */
     struct root_keys keys;
     _Atomic enum status failure;
 };
@@ -23,69 +21,53 @@ static enum status memory_wrap(struct keymanager *keymanager, const struct wrap_
                                const struct secret *plaintext, struct buffer *ret_wrapped)
 {
     struct memory_keymanager *self = memory_of(keymanager);
-    enum status status = atomic_load(&self->failure);
-    if (status != STATUS_OK)
-        return status;
-    (void)pthread_rwlock_rdlock(&self->lock);
-    status = root_keys_wrap(&self->keys, binding, plaintext, ret_wrapped);
-    (void)pthread_rwlock_unlock(&self->lock);
-    return status;
+    enum status failure = atomic_load(&self->failure);
+    return failure != STATUS_OK ? failure
+                                : root_keys_wrap(&self->keys, binding, plaintext, ret_wrapped);
 }
 
 static enum status memory_unwrap(struct keymanager *keymanager, const struct wrap_binding *binding,
                                  struct wrapped wrapped, struct secret *ret_plaintext)
 {
     struct memory_keymanager *self = memory_of(keymanager);
-    enum status status = atomic_load(&self->failure);
-    if (status != STATUS_OK)
-        return status;
-    (void)pthread_rwlock_rdlock(&self->lock);
-    status = root_keys_unwrap(&self->keys, binding, wrapped, ret_plaintext);
-    (void)pthread_rwlock_unlock(&self->lock);
-    return status;
+    enum status failure = atomic_load(&self->failure);
+    return failure != STATUS_OK ? failure
+                                : root_keys_unwrap(&self->keys, binding, wrapped, ret_plaintext);
 }
 
 static enum status memory_create_root_key(struct keymanager *keymanager, int64_t now,
                                           struct uuid *ret_root_key, struct error *error)
 {
     struct memory_keymanager *self = memory_of(keymanager);
-    struct root_key *root_key;
+    struct root_key *root_key = NULL;
+    struct uuid id;
     enum status status = atomic_load(&self->failure);
     if (status == STATUS_OK)
         status = root_key_make(now, &root_key);
-    if (status != STATUS_OK)
-        return error_set(error, status, "cannot make a root key: %s", status_text(status));
-    (void)pthread_rwlock_wrlock(&self->lock);
-    status = root_keys_reserve(&self->keys);
     if (status == STATUS_OK) {
-        *ret_root_key = root_key->id;
-        root_keys_put(&self->keys, root_key);
-    } else {
-        root_key_free(root_key);
-        (void)error_set(error, status, "no memory for a root key");
+        id = root_key->id;
+        status = root_keys_put(&self->keys, root_key);
     }
-    (void)pthread_rwlock_unlock(&self->lock);
-    return status;
+    if (status != STATUS_OK) {
+        root_key_free(root_key);
+        return error_set(error, status, "cannot make a root key: %s", status_text(status));
+    }
+    *ret_root_key = id;
+    return STATUS_OK;
 }
 
 static enum status memory_root_key_info(struct keymanager *keymanager, const struct uuid *root_key,
                                         struct root_key_info *ret_info)
 {
     struct memory_keymanager *self = memory_of(keymanager);
-    enum status status = atomic_load(&self->failure);
-    if (status != STATUS_OK)
-        return status;
-    (void)pthread_rwlock_rdlock(&self->lock);
-    status = root_keys_info(&self->keys, root_key, ret_info);
-    (void)pthread_rwlock_unlock(&self->lock);
-    return status;
+    enum status failure = atomic_load(&self->failure);
+    return failure != STATUS_OK ? failure : root_keys_info(&self->keys, root_key, ret_info);
 }
 
 static void memory_close(struct keymanager *keymanager)
 {
     struct memory_keymanager *self = memory_of(keymanager);
     root_keys_free(&self->keys);
-    (void)pthread_rwlock_destroy(&self->lock);
     free(self);
 }
 
@@ -103,7 +85,7 @@ enum status keymanager_open_memory(struct keymanager **ret_keymanager)
     struct memory_keymanager *self = calloc(1, sizeof(*self));
     if (self == NULL)
         return STATUS_NO_MEMORY;
-    if (pthread_rwlock_init(&self->lock, NULL) != 0) {
+    if (root_keys_init(&self->keys) != STATUS_OK) {
         free(self);
         return STATUS_NO_MEMORY;
     }
@@ -116,13 +98,7 @@ enum status keymanager_open_memory(struct keymanager **ret_keymanager)
 enum status keymanager_memory_set_state(struct keymanager *keymanager, const struct uuid *root_key,
                                         enum root_key_state state)
 {
-    struct memory_keymanager *self = memory_of(keymanager);
-    (void)pthread_rwlock_wrlock(&self->lock);
-    struct root_key *found = root_keys_find(&self->keys, root_key);
-    if (found != NULL)
-        found->state = state;
-    (void)pthread_rwlock_unlock(&self->lock);
-    return found != NULL ? STATUS_OK : STATUS_NOT_FOUND;
+    return root_keys_set_state(&memory_of(keymanager)->keys, root_key, state);
 }
 
 void keymanager_memory_fail(struct keymanager *keymanager, enum status status)

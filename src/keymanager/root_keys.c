@@ -85,6 +85,45 @@ void root_key_free(struct root_key *root_key)
 
 /* ---- The set ---- */
 
+enum status root_keys_init(struct root_keys *set)
+{
+    pthread_rwlockattr_t attributes;
+    *set = (struct root_keys){0};
+    if (pthread_rwlockattr_init(&attributes) != 0)
+        return STATUS_NO_MEMORY;
+    /* Wraps and unwraps that overlap without end must not keep a change out for ever. */
+    int result =
+        pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    if (result == 0)
+        result = pthread_rwlock_init(&set->lock, &attributes);
+    (void)pthread_rwlockattr_destroy(&attributes);
+    return result == 0 ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+void root_keys_free(struct root_keys *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        root_key_free(set->keys[i]);
+    free(set->keys);
+    (void)pthread_rwlock_destroy(&set->lock);
+    *set = (struct root_keys){0};
+}
+
+static void lock_shared(struct root_keys *set)
+{
+    (void)pthread_rwlock_rdlock(&set->lock);
+}
+
+static void lock_alone(struct root_keys *set)
+{
+    (void)pthread_rwlock_wrlock(&set->lock);
+}
+
+static void unlock(struct root_keys *set)
+{
+    (void)pthread_rwlock_unlock(&set->lock);
+}
+
 /* Where `id` is, or would be. */
 static size_t position(const struct root_keys *set, const struct uuid *id)
 {
@@ -105,12 +144,18 @@ static bool is_at(const struct root_keys *set, size_t place, const struct uuid *
     return place < set->count && uuid_equal(&set->keys[place]->id, id);
 }
 
-enum status root_keys_reserve(struct root_keys *set)
+static struct root_key *find(const struct root_keys *set, const struct uuid *id)
+{
+    size_t place = position(set, id);
+    return is_at(set, place, id) ? set->keys[place] : NULL;
+}
+
+static enum status reserve(struct root_keys *set)
 {
     if (set->count < set->capacity)
         return STATUS_OK;
     size_t capacity = set->capacity == 0 ? 8 : 2 * set->capacity;
-    struct root_key **keys = reallocarray(set->keys, capacity, sizeof(*keys));
+    struct root_key **keys = reallocarray(set->keys, capacity, sizeof(struct root_key *));
     if (keys == NULL)
         return STATUS_NO_MEMORY;
     set->keys = keys;
@@ -118,86 +163,107 @@ enum status root_keys_reserve(struct root_keys *set)
     return STATUS_OK;
 }
 
-void root_keys_put(struct root_keys *set, struct root_key *root_key)
+enum status root_keys_reserve(struct root_keys *set)
+{
+    lock_alone(set);
+    enum status status = reserve(set);
+    unlock(set);
+    return status;
+}
+
+static enum status put(struct root_keys *set, struct root_key *root_key)
 {
     size_t place = position(set, &root_key->id);
     if (is_at(set, place, &root_key->id)) {
         root_key_free(set->keys[place]);
     } else {
+        enum status status = reserve(set);
+        if (status != STATUS_OK)
+            return status;
         memmove(set->keys + place + 1, set->keys + place,
-                (set->count - place) * sizeof(*set->keys));
+                (set->count - place) * sizeof(struct root_key *));
         set->count++;
     }
     set->keys[place] = root_key;
+    return STATUS_OK;
 }
 
-struct root_key *root_keys_find(const struct root_keys *set, const struct uuid *id)
+enum status root_keys_put(struct root_keys *set, struct root_key *root_key)
 {
-    size_t place = position(set, id);
-    return is_at(set, place, id) ? set->keys[place] : NULL;
-}
-
-void root_keys_free(struct root_keys *set)
-{
-    for (size_t i = 0; i < set->count; i++)
-        root_key_free(set->keys[i]);
-    free(set->keys);
-    *set = (struct root_keys){0};
+    lock_alone(set);
+    enum status status = put(set, root_key);
+    unlock(set);
+    return status;
 }
 
 /* ---- Use ---- */
 
 /* Version `number`, or the newest for 0. NULL if there is none or it may not be used. */
-static const struct aead_key *usable_key(const struct root_keys *set, const struct uuid *id,
-                                         uint32_t *number)
+static const struct root_key_version *usable(const struct root_keys *set, const struct uuid *id,
+                                             uint32_t number)
 {
-    const struct root_key *root_key = root_keys_find(set, id);
+    const struct root_key *root_key = find(set, id);
     if (root_key == NULL || root_key->state != ROOT_KEY_ACTIVE)
         return NULL;
-    for (size_t i = root_key->version_count; i-- > 0;) {
-        if (*number != 0 && *number != root_key->versions[i].number)
-            continue;
-        *number = root_key->versions[i].number;
-        return root_key->versions[i].aead;
-    }
+    for (size_t i = root_key->version_count; i-- > 0;)
+        if (number == 0 || number == root_key->versions[i].number)
+            return &root_key->versions[i];
     return NULL;
 }
 
-enum status root_keys_wrap(const struct root_keys *set, const struct wrap_binding *binding,
+enum status root_keys_wrap(struct root_keys *set, const struct wrap_binding *binding,
                            const struct secret *plaintext, struct buffer *ret_wrapped)
 {
-    uint32_t version = 0;
-    const struct aead_key *key = usable_key(set, &binding->root_key, &version);
-    if (key == NULL)
-        return STATUS_ROOT_KEY_UNAVAILABLE;
-    return blob_seal(key, version, binding, plaintext, ret_wrapped);
+    lock_shared(set);
+    const struct root_key_version *version = usable(set, &binding->root_key, 0);
+    enum status status = STATUS_ROOT_KEY_UNAVAILABLE;
+    if (version != NULL)
+        status = blob_seal(version->aead, version->number, binding, plaintext, ret_wrapped);
+    unlock(set);
+    return status;
 }
 
-enum status root_keys_unwrap(const struct root_keys *set, const struct wrap_binding *binding,
+enum status root_keys_unwrap(struct root_keys *set, const struct wrap_binding *binding,
                              struct wrapped wrapped, struct secret *ret_plaintext)
 {
-    uint32_t version;
-    enum status status = blob_version(wrapped.blob, binding, &version);
+    uint32_t number;
+    enum status status = blob_version(wrapped.blob, binding, &number);
     if (status != STATUS_OK)
         return status;
-    const struct aead_key *key = usable_key(set, &binding->root_key, &version);
-    if (key == NULL)
-        return STATUS_ROOT_KEY_UNAVAILABLE;
-    return blob_open(key, wrapped.blob, ret_plaintext);
+    lock_shared(set);
+    const struct root_key_version *version = usable(set, &binding->root_key, number);
+    status = STATUS_ROOT_KEY_UNAVAILABLE;
+    if (version != NULL)
+        status = blob_open(version->aead, wrapped.blob, ret_plaintext);
+    unlock(set);
+    return status;
 }
 
-enum status root_keys_info(const struct root_keys *set, const struct uuid *id,
+enum status root_keys_info(struct root_keys *set, const struct uuid *id,
                            struct root_key_info *ret_info)
 {
-    const struct root_key *root_key = root_keys_find(set, id);
-    if (root_key == NULL)
-        return STATUS_NOT_FOUND;
-    const struct root_key_version *last = newest(root_key);
-    *ret_info = (struct root_key_info){
-        .id = root_key->id,
-        .state = root_key->state,
-        .version = last == NULL ? 0 : last->number,
-        .created = root_key->created,
-    };
-    return STATUS_OK;
+    lock_shared(set);
+    const struct root_key *root_key = find(set, id);
+    if (root_key != NULL) {
+        const struct root_key_version *last = newest(root_key);
+        *ret_info = (struct root_key_info){
+            .id = root_key->id,
+            .state = root_key->state,
+            .version = last == NULL ? 0 : last->number,
+            .created = root_key->created,
+        };
+    }
+    unlock(set);
+    return root_key != NULL ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+enum status root_keys_set_state(struct root_keys *set, const struct uuid *id,
+                                enum root_key_state state)
+{
+    lock_alone(set);
+    struct root_key *root_key = find(set, id);
+    if (root_key != NULL)
+        root_key->state = state;
+    unlock(set);
+    return root_key != NULL ? STATUS_OK : STATUS_NOT_FOUND;
 }

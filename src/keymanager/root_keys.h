@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Root keys in memory, for the providers of this directory that hold them: key bytes in the secret
- * heap alone (see crypto/context.h for what OpenSSL adds while an operation runs). Not locked: the
- * provider sees to it that nobody changes the set while others use it.
+ * heap alone (see crypto/context.h for what OpenSSL adds while an operation runs). A root key that
+ * is in a set is changed by putting another in its place, never directly.
  */
 #ifndef KMIPD_KEYMANAGER_ROOT_KEYS_H
 #define KMIPD_KEYMANAGER_ROOT_KEYS_H
+
+#include <pthread.h>
 
 #include "crypto/aead.h"
 #include "keymanager/keymanager.h"
@@ -25,8 +27,9 @@ struct root_key {
     size_t version_count;
 };
 
-/* A set, in the order of the identifiers. Zeroed: empty. End: root_keys_free(). */
+/* A set, in the order of the identifiers. */
 struct root_keys {
+    pthread_rwlock_t lock; /* guards all below */
     struct root_key **keys;
     size_t count;
     size_t capacity;
@@ -48,24 +51,31 @@ enum status root_key_add_version(struct root_key *root_key, uint32_t number, int
 /* Wipes and frees. NULL is fine. */
 void root_key_free(struct root_key *root_key);
 
-/* Makes room for one more, so that the next root_keys_put() cannot fail. */
-enum status root_keys_reserve(struct root_keys *set) MUST_USE;
+/* An empty set. STATUS_NO_MEMORY. End: root_keys_free(). */
+enum status root_keys_init(struct root_keys *set) MUST_USE;
 
-/* Takes over `root_key`, in the place of the one with the same identifier if there is one. Room
- * was reserved. */
-void root_keys_put(struct root_keys *set, struct root_key *root_key);
-
-/* NULL if there is none. Borrowed from the set. */
-struct root_key *root_keys_find(const struct root_keys *set, const struct uuid *id);
-
+/* Wipes and frees everything; no thread may be using the set. */
 void root_keys_free(struct root_keys *set);
 
-/* The functions of a provider, on a set. */
-enum status root_keys_wrap(const struct root_keys *set, const struct wrap_binding *binding,
+/* The functions below lock the set and may be called from any thread. */
+
+/* Makes room for one more, so that root_keys_put() succeeds if no other put comes between. */
+enum status root_keys_reserve(struct root_keys *set) MUST_USE;
+
+/* Takes over `root_key`, in the place of the one with the same identifier if there is one.
+ * STATUS_NO_MEMORY: it stays the caller's. */
+enum status root_keys_put(struct root_keys *set, struct root_key *root_key) MUST_USE;
+
+/* What a provider answers, out of a set (keymanager.h). */
+enum status root_keys_wrap(struct root_keys *set, const struct wrap_binding *binding,
                            const struct secret *plaintext, struct buffer *ret_wrapped) MUST_USE;
-enum status root_keys_unwrap(const struct root_keys *set, const struct wrap_binding *binding,
+enum status root_keys_unwrap(struct root_keys *set, const struct wrap_binding *binding,
                              struct wrapped wrapped, struct secret *ret_plaintext) MUST_USE;
-enum status root_keys_info(const struct root_keys *set, const struct uuid *id,
+enum status root_keys_info(struct root_keys *set, const struct uuid *id,
                            struct root_key_info *ret_info) MUST_USE;
+
+/* STATUS_NOT_FOUND. */
+enum status root_keys_set_state(struct root_keys *set, const struct uuid *id,
+                                enum root_key_state state) MUST_USE;
 
 #endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the secret comes from that a sealed file is sealed with. */
+#ifndef KMIPD_KEYMANAGER_SEALING_H
+#define KMIPD_KEYMANAGER_SEALING_H
+
+#include "keymanager/sealed_file.h"
+
+/*
+ * The passphrase, the content of the credential or the 32 bytes of the key file, from which
+ * sealed_keys_derive() makes keys. With `create` a missing key file is made. Errors as
+ * sealed_file_open(), with a text.
+ */
+enum status sealing_material(const struct sealing *sealing, bool create,
+                             struct secret *ret_material, struct error *error) MUST_USE;
+
+/* "passphrase", "key file", "credential" for texts; "unknown method" for any other number. */
+const char *sealing_method_text(unsigned method);
+
+#endif
