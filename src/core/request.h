@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What operations use of the request they run in. */
+#ifndef KMIPD_CORE_REQUEST_H
+#define KMIPD_CORE_REQUEST_H
+
+#include "core/core.h"
+#include "core/object.h"
+#include "kmip/payloads.h"
+
+struct key_cache;
+struct credential_cache;
+
+struct core {
+    struct store *store;
+    struct keymanager *keymanager;
+    struct clock *clock;
+    struct core_options options;
+    struct key_cache *keys;
+    struct credential_cache *credentials;
+};
+
+/* Runs one batch item: decodes the payload, acts, and appends the fields of the response payload
+ * to request->reply. */
+typedef enum status operation_run(struct request *request, struct ttlv_reader payload);
+
+struct operation {
+    uint32_t code; /* enum kmip_operation */
+    operation_run *run;
+};
+
+/* The operations that this server has, in the order of their codes (core/operations.c). */
+extern const struct operation operations[];
+extern const size_t operation_count;
+const struct operation *operation_by_code(uint32_t code);
+
+/* Operations, one file each in core/ops/. */
+operation_run operation_activate, operation_add_attribute, operation_check, operation_create,
+    operation_delete_attribute, operation_destroy, operation_discover_versions, operation_get,
+    operation_get_attribute_list, operation_get_attributes, operation_locate,
+    operation_modify_attribute, operation_query, operation_register, operation_rekey,
+    operation_revoke;
+
+/* Seconds since 1970: KMIP's dates. */
+static inline int64_t request_seconds(const struct request *request)
+{
+    return request->now / 1000;
+}
+
+/*
+ * The object that a payload names, or the one of the ID Placeholder when it names none (KMIP 1.4
+ * §4): read from the store, or as this request has changed it already. Owned by the request.
+ * OBJECT_NOT_FOUND for identifiers that are unknown, malformed or of another adapter.
+ */
+enum status request_object(struct request *request, struct bytes unique_identifier,
+                           struct object **ret_object) MUST_USE;
+
+/* The same, with its attributes decoded. */
+enum status request_decoded_object(struct request *request, struct bytes unique_identifier,
+                                   struct object **ret_object) MUST_USE;
+
+/*
+ * The same, to be changed: a copy that takes the object's place when the batch item succeeds, and
+ * is forgotten when it fails.
+ */
+enum status request_edit_object(struct request *request, struct bytes unique_identifier,
+                                struct object **ret_object) MUST_USE;
+
+/* An editable copy of an object that request_object() gave. */
+enum status request_edit(struct request *request, struct object *object,
+                         struct object **ret_object) MUST_USE;
+
+/* A new object of this request's adapter, with an identifier, that will be inserted when the batch
+ * item succeeds. */
+enum status request_new_object(struct request *request, uint32_t object_type,
+                               struct object **ret_object) MUST_USE;
+
+/* Notes that an edited object was changed by a client's wish: sets Last Change Date. */
+enum status request_changed(struct request *request, struct object *object) MUST_USE;
+
+/* The Unique Identifier as text; in the arena. Data NULL when the arena is full. */
+struct bytes request_identifier(struct request *request, const struct object *object);
+
+/* Sets the ID Placeholder. */
+void request_set_placeholder(struct request *request, const struct object *object);
+
+/* Notes for the audit record what the x- attributes say of the object's user: vCenter writes VM
+ * name, component and product there. */
+void request_note_product(struct request *request, const struct object *object);
+
+/* Wraps plaintext for an object, into its row. */
+enum status request_wrap(struct request *request, struct object *object,
+                         const struct secret *plaintext) MUST_USE;
+
+/* Opens the object's key material, from the cache if it is there. The caller frees it. */
+enum status request_unwrap(struct request *request, const struct object *object,
+                           struct secret *ret_plaintext) MUST_USE;
+
+/* Checks the header's credentials, where the adapter has one configured (core/credential.c). */
+enum status request_authenticate(struct request *request,
+                                 const struct kmip_authentication *authentication) MUST_USE;
+
+#endif
