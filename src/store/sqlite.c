@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening and closing the SQLite store: the file, its lock, and what to tell an administrator. */
+#include "store/sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- Texts ---- */
+
+/* What each failure of opening means for the file at `path`, and what to do. */
+static const struct {
+    enum status status;
+    const char *text;
+} failure_texts[] = {
+    {STATUS_STORE_FULL, "store %s: no space left on its file system: free some and start again"},
+    {STATUS_STORE_READ_ONLY, "store %s: cannot be written: make the file and its directory "
+                             "writable for this user, and the file system mounted read-write"},
+    {STATUS_STORE_CORRUPT, "store %s: damaged, or not a store of kmipd: move it away and restore "
+                           "a backup, or check it with: sqlite3 FILE 'PRAGMA integrity_check'"},
+    {STATUS_STORE_NEWER, "store %s: written by a newer version of kmipd: start that version, or "
+                         "restore a backup from before the upgrade"},
+    {STATUS_NO_MEMORY, "store %s: out of memory"},
+};
+
+static enum status explain(struct error *error, enum status status, const char *path)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(failure_texts); i++) {
+        if (failure_texts[i].status == status) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+            return error_set(error, status, failure_texts[i].text, path);
+#pragma GCC diagnostic pop
+        }
+    }
+    return error_set(error, status,
+                     "store %s: cannot be read or written: look into the kernel's log for errors "
+                     "of its disk",
+                     path);
+}
+
+static enum status explain_errno(struct error *error, int code, const char *path)
+{
+    switch (code) {
+    case ENOENT:
+        return error_set(error, STATUS_NOT_FOUND,
+                         "store %s: its directory does not exist: make it, or correct the path",
+                         path);
+    case EROFS:
+    case EACCES:
+    case EPERM:
+        return explain(error, STATUS_STORE_READ_ONLY, path);
+    case ENOSPC:
+    case EDQUOT:
+        return explain(error, STATUS_STORE_FULL, path);
+    default:
+        return error_set_errno(error, STATUS_STORE_FAILED, code, "store %s: cannot open", path);
+    }
+}
+
+/* ---- The lock ---- */
+
+static enum status in_use(struct error *error, int lock_file, const char *path)
+{
+    char pid[16] = "";
+    ssize_t length = pread(lock_file, pid, sizeof(pid) - 1, 0);
+    pid[length > 0 ? (size_t)length : 0] = '\0';
+    pid[strcspn(pid, "\n")] = '\0';
+    return error_set(error, STATUS_BUSY,
+                     "store %s: in use by another process%s%s: stop that one first", path,
+                     pid[0] != '\0' ? ", " : "", pid);
+}
+
+/* The number is for people; the lock itself goes away with its process. */
+static enum status write_pid(struct error *error, int lock_file, const char *path)
+{
+    char pid[16];
+    int length = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+    if (ftruncate(lock_file, 0) == 0 && pwrite(lock_file, pid, (size_t)length, 0) == length)
+        return STATUS_OK;
+    return explain_errno(error, errno, path);
+}
+
+static enum status lock(struct sqlite_store *store, struct error *error)
+{
+    char *lock_path = NULL;
+    if (asprintf(&lock_path, "%s.lock", store->path) < 0)
+        return explain(error, STATUS_NO_MEMORY, store->path);
+    store->lock_file = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int code = errno;
+    free(lock_path);
+    if (store->lock_file < 0)
+        return explain_errno(error, code, store->path);
+    if (flock(store->lock_file, LOCK_EX | LOCK_NB) != 0)
+        return in_use(error, store->lock_file, store->path);
+    return write_pid(error, store->lock_file, store->path);
+}
+
+/* ---- The file ---- */
+
+/* Makes the file for this user alone, before SQLite makes it for all; the log files follow it. */
+static enum status make_file(const char *path, struct error *error)
+{
+    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0)
+        return explain_errno(error, errno, path);
+    (void)close(file);
+    return STATUS_OK;
+}
+
+static int after_commit(void *context, sqlite3 *db, const char *database, int log_pages)
+{
+    struct sqlite_store *store = context;
+    store->log_pages = log_pages;
+    return SQLITE_OK;
+}
+
+static enum status read_last_sequence(struct sqlite_store *store)
+{
+    struct call call = call_begin(&store->writer, WRITE_LAST_SEQUENCE);
+    if (call_next(&call))
+        store->next_sequence = call_column(&call) + 1;
+    return call_end(&call);
+}
+
+static enum status open_writer(struct sqlite_store *store)
+{
+    enum status status = connection_open(store->path, &store->writer);
+    if (status == STATUS_OK)
+        status = connection_run(&store->writer, "PRAGMA journal_mode = WAL");
+    if (status == STATUS_OK)
+        status = sqlite_migrate(&store->writer, sqlite_migrations, sqlite_schema_version);
+    if (status == STATUS_OK)
+        status = connection_prepare(&store->writer, sqlite_write_sql, WRITE_STATEMENT_COUNT);
+    if (status == STATUS_OK)
+        status = read_last_sequence(store);
+    if (status == STATUS_OK)
+        (void)sqlite3_wal_hook(store->writer.db, after_commit, store);
+    return status;
+}
+
+static void sqlite_close(struct backend *backend)
+{
+    struct sqlite_store *store = sqlite_store_of(backend);
+    connection_close(&store->writer);
+    if (store->lock_file >= 0)
+        (void)close(store->lock_file);
+    free(store);
+}
+
+static const struct backend_type sqlite_type = {
+    .close = sqlite_close,
+    .reader_open = sqlite_reader_open,
+    .reader_close = sqlite_reader_close,
+    .get = sqlite_get,
+    .find = sqlite_find,
+    .count = sqlite_count,
+    .adapters = sqlite_adapters,
+    .certificates = sqlite_certificates,
+    .value_get = sqlite_value_get,
+    .begin = sqlite_begin,
+    .commit = sqlite_commit,
+    .rollback = sqlite_rollback,
+    .mark = sqlite_mark,
+    .release = sqlite_release,
+    .undo = sqlite_undo,
+    .insert = sqlite_insert,
+    .update = sqlite_update,
+    .adapter_insert = sqlite_adapter_insert,
+    .adapter_update = sqlite_adapter_update,
+    .adapter_delete = sqlite_adapter_delete,
+    .certificate_insert = sqlite_certificate_insert,
+    .certificate_delete = sqlite_certificate_delete,
+    .value_put = sqlite_value_put,
+    .maintain = sqlite_maintain,
+};
+
+/* Counting all memory under one lock would make readers wait for each other. Without effect when
+ * SQLite is in use already. */
+static void configure_library(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+static enum status open_store(struct sqlite_store *store, struct error *error)
+{
+    enum status status = lock(store, error);
+    if (status == STATUS_OK)
+        status = make_file(store->path, error);
+    if (status != STATUS_OK)
+        return status;
+    status = open_writer(store);
+    return status == STATUS_OK ? STATUS_OK : explain(error, status, store->path);
+}
+
+enum status store_open_sqlite(const char *path, const struct store_options *options,
+                              struct store **ret_store, struct error *error)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, configure_library);
+    size_t size = strlen(path) + 1;
+    struct sqlite_store *store = calloc(1, sizeof(*store) + size);
+    if (store == NULL)
+        return explain(error, STATUS_NO_MEMORY, path);
+    store->backend.type = &sqlite_type;
+    store->lock_file = -1;
+    memcpy(store->path, path, size);
+    enum status status = open_store(store, error);
+    if (status != STATUS_OK) {
+        sqlite_close(&store->backend);
+        return status;
+    }
+    return store_open_backend(&store->backend, options, ret_store, error);
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside the SQLite back end: one connection that writes (the committer's), one for each reader,
+ * each with its statements prepared once. Tables: sqlite_schema.c.
+ */
+#ifndef KMIPD_STORE_SQLITE_H
+#define KMIPD_STORE_SQLITE_H
+
+#include <sqlite3.h>
+
+#include "store/backend.h"
+
+#define SQLITE_STATEMENT_MAX 40
+
+struct connection {
+    sqlite3 *db;
+    sqlite3_stmt *statements[SQLITE_STATEMENT_MAX];
+};
+
+/* ---- sqlite_connection.c ---- */
+
+/* Opens the file, which must exist, and sets what every connection needs. */
+enum status connection_open(const char *path, struct connection *ret_connection) MUST_USE;
+enum status connection_prepare(struct connection *connection, const char *const *sql,
+                               size_t count) MUST_USE;
+void connection_close(struct connection *connection);
+
+/* Runs statements that take and give nothing. */
+enum status connection_run(struct connection *connection, const char *sql) MUST_USE;
+
+/* The status of an SQLite result code that the connection has just given. */
+enum status connection_status(sqlite3 *db, int code);
+
+/*
+ * One use of a prepared statement: call_begin(), a call_bind for each parameter in order, then
+ * call_run(), or call_next() for each row and call_end(). The first failure sticks, and
+ * call_run() or call_end() returns it. What is bound is borrowed until then.
+ */
+struct call {
+    struct connection *connection;
+    sqlite3_stmt *statement;
+    int code;
+    int column; /* the parameter bound or column read last */
+};
+
+struct call call_begin(struct connection *connection, unsigned statement);
+void call_bind(struct call *call, int64_t value);
+void call_bind_bytes(struct call *call, struct bytes value); /* as a BLOB */
+void call_bind_text(struct call *call, const char *text);
+/* True: a row is there, to be read column by column. */
+bool call_next(struct call *call);
+int64_t call_column(struct call *call);
+struct bytes call_column_bytes(struct call *call); /* until the next call_next() or call_end() */
+/* Into arrays whose size is that of the column: another size is damage. */
+void call_column_exactly(struct call *call, void *ret_value, size_t size);
+void call_column_text(struct call *call, char *ret_text, size_t size);
+enum status call_end(struct call *call) MUST_USE;
+/* A statement without rows. A violated constraint is STATUS_EXISTS, of a foreign key NOT_FOUND. */
+enum status call_run(struct call *call) MUST_USE;
+
+/* ---- sqlite_schema.c ---- */
+
+#define SQLITE_APPLICATION_ID 0x4B4D4950 /* "KMIP" */
+
+extern const char *const sqlite_migrations[]; /* [n] leads from version n to n + 1 */
+extern const int sqlite_schema_version;
+
+/* Brings the schema from its version to `count` migrations, each in a transaction of its own.
+ * STORE_NEWER: it is beyond that. */
+enum status sqlite_migrate(struct connection *connection, const char *const *migrations,
+                           int count) MUST_USE;
+
+/* ---- sqlite_read.c ---- */
+
+enum read_statement {
+    READ_BEGIN,
+    READ_END,
+    READ_OBJECT,
+    READ_OBJECT_AT,
+    READ_NEXT_WITH_TERM,
+    READ_NEXT_OF_CLASS,
+    READ_CLASSES,
+    READ_COUNTS,
+    READ_ADAPTERS,
+    READ_CERTIFICATES,
+    READ_VALUE,
+    READ_STATEMENT_COUNT,
+};
+
+struct backend_reader {
+    struct connection connection;
+};
+
+enum status sqlite_reader_open(struct backend *backend, struct backend_reader **ret_reader);
+void sqlite_reader_close(struct backend_reader *reader);
+enum status sqlite_get(struct backend_reader *reader, int64_t adapter, const struct uuid *id,
+                       struct stored_object **ret_object);
+enum status sqlite_count(struct backend_reader *reader, int64_t adapter,
+                         int64_t ret_counts[static OBJECT_STATE_COUNT]);
+enum status sqlite_adapters(struct backend_reader *reader, store_visit_adapter *visit,
+                            void *context);
+enum status sqlite_certificates(struct backend_reader *reader, int64_t adapter,
+                                store_visit_certificate *visit, void *context);
+enum status sqlite_value_get(struct backend_reader *reader, const char *name, void *ret_value,
+                             size_t capacity, size_t *ret_size);
+
+/* ---- sqlite_find.c ---- */
+
+enum status sqlite_find(struct backend_reader *reader, const struct store_query *query,
+                        struct backend_page *ret_page);
+
+/* ---- sqlite_write.c ---- */
+
+enum status sqlite_begin(struct backend *backend);
+enum status sqlite_commit(struct backend *backend);
+void sqlite_rollback(struct backend *backend);
+enum status sqlite_mark(struct backend *backend);
+enum status sqlite_release(struct backend *backend);
+enum status sqlite_undo(struct backend *backend);
+enum status sqlite_insert(struct backend *backend, struct stored_object *object,
+                          const struct store_term *terms, size_t term_count);
+enum status sqlite_update(struct backend *backend, struct stored_object *object,
+                          const struct store_term *terms, size_t term_count);
+enum status sqlite_maintain(struct backend *backend);
+
+/* ---- sqlite_admin.c ---- */
+
+enum status sqlite_adapter_insert(struct backend *backend, struct adapter_row *row);
+enum status sqlite_adapter_update(struct backend *backend, const struct adapter_row *row);
+enum status sqlite_adapter_delete(struct backend *backend, int64_t adapter);
+enum status sqlite_certificate_insert(struct backend *backend, const struct certificate_row *row);
+enum status sqlite_certificate_delete(struct backend *backend, int64_t adapter,
+                                      enum backend_certificate_key key, struct bytes value);
+enum status sqlite_value_put(struct backend *backend, const char *name, struct bytes value);
+
+/* ---- The writer ---- */
+
+enum write_statement {
+    WRITE_BEGIN,
+    WRITE_COMMIT,
+    WRITE_MARK,
+    WRITE_RELEASE,
+    WRITE_UNDO,
+    WRITE_LAST_SEQUENCE,
+    WRITE_OBJECT_INSERT,
+    WRITE_OBJECT_FIND,
+    WRITE_OBJECT_UPDATE,
+    WRITE_TERM_INSERT,
+    WRITE_TERM_DELETE,
+    WRITE_NAME_FIND,
+    WRITE_NAME_INSERT,
+    WRITE_NAME_DELETE,
+    WRITE_CLASS_ADD,
+    WRITE_ADAPTER_INSERT,
+    WRITE_ADAPTER_UPDATE,
+    WRITE_ADAPTER_LIVE,
+    WRITE_ADAPTER_DELETE_TERMS,
+    WRITE_ADAPTER_DELETE_OBJECTS,
+    WRITE_ADAPTER_DELETE_CLASSES,
+    WRITE_ADAPTER_DELETE_CERTIFICATES,
+    WRITE_ADAPTER_DELETE,
+    WRITE_CERTIFICATE_INSERT,
+    WRITE_CERTIFICATE_DELETE_NAME,
+    WRITE_CERTIFICATE_DELETE_ID,
+    WRITE_CERTIFICATE_DELETE_FINGERPRINT,
+    WRITE_VALUE_PUT,
+    WRITE_STATEMENT_COUNT,
+};
+
+extern const char *const sqlite_write_sql[WRITE_STATEMENT_COUNT];
+
+/* Objects that came into a class (adapter, type, state) less those that left it, in this group. */
+struct class_change {
+    int64_t adapter;
+    uint32_t object_type;
+    uint32_t state;
+    int64_t difference;
+};
+
+#define CLASS_CHANGE_MAX 64
+
+struct sqlite_store {
+    struct backend backend;
+    struct connection writer;
+    int64_t next_sequence;
+    struct class_change class_changes[CLASS_CHANGE_MAX];
+    size_t class_change_count;
+    int log_pages; /* of the write-ahead log, after the last commit */
+    int lock_file;
+    char path[];
+};
+
+static inline struct sqlite_store *sqlite_store_of(struct backend *backend)
+{
+    return CONTAINER_OF(backend, struct sqlite_store, backend);
+}
+
+/* Writes the class changes gathered so far to their table. */
+enum status sqlite_write_classes(struct sqlite_store *store) MUST_USE;
+
+#endif

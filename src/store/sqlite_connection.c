@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/sqlite.h"
+
+#include <errno.h>
+
+#define BUSY_MILLISECONDS 10000
+
+/* SQLite's own words for what an operating system said: ENOSPC outside of a write is only there. */
+static enum status io_status(sqlite3 *db, int code)
+{
+    int system = sqlite3_system_errno(db);
+    switch (code) {
+    case SQLITE_IOERR_NOMEM:
+        return STATUS_NO_MEMORY;
+    case SQLITE_IOERR_CORRUPTFS:
+    case SQLITE_IOERR_DATA:
+        return STATUS_STORE_CORRUPT;
+    case SQLITE_IOERR_FSYNC:
+    case SQLITE_IOERR_DIR_FSYNC:
+        return STATUS_STORE_FAILED; /* whatever the reason: what is on disk is unknown */
+    default:
+        return system == ENOSPC || system == EDQUOT ? STATUS_STORE_FULL : STATUS_STORE_FAILED;
+    }
+}
+
+enum status connection_status(sqlite3 *db, int code)
+{
+    switch (code & 0xFF) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return STATUS_OK;
+    case SQLITE_NOMEM:
+        return STATUS_NO_MEMORY;
+    case SQLITE_FULL:
+        return STATUS_STORE_FULL;
+    case SQLITE_READONLY:
+        return STATUS_STORE_READ_ONLY;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return STATUS_STORE_CORRUPT;
+    case SQLITE_IOERR:
+        return io_status(db, code);
+    default:
+        return STATUS_STORE_FAILED;
+    }
+}
+
+enum status connection_run(struct connection *connection, const char *sql)
+{
+    return connection_status(connection->db,
+                             sqlite3_exec(connection->db, sql, NULL, NULL, NULL));
+}
+
+/*
+ * Full sync: a commit is on disk when it returns. Secure delete: what a destroyed object leaves is
+ * overwritten. No memory map: an I/O error shall be a status, not a SIGBUS.
+ */
+static enum status configure(struct connection *connection)
+{
+    (void)sqlite3_extended_result_codes(connection->db, 1);
+    (void)sqlite3_busy_timeout(connection->db, BUSY_MILLISECONDS);
+    (void)sqlite3_db_config(connection->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    (void)sqlite3_db_config(connection->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    return connection_run(connection, "PRAGMA synchronous = FULL;"
+                                      "PRAGMA foreign_keys = ON;"
+                                      "PRAGMA secure_delete = ON;"
+                                      "PRAGMA cell_size_check = ON;"
+                                      "PRAGMA mmap_size = 0;"
+                                      "PRAGMA cache_size = -8192;"
+                                      "PRAGMA wal_autocheckpoint = 0");
+}
+
+enum status connection_open(const char *path, struct connection *ret_connection)
+{
+    struct connection connection = {0};
+    int code = sqlite3_open_v2(path, &connection.db,
+                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+                               NULL);
+    enum status status = connection.db == NULL ? STATUS_NO_MEMORY
+                                               : connection_status(connection.db, code);
+    if (status == STATUS_OK)
+        status = configure(&connection);
+    if (status != STATUS_OK)
+        connection_close(&connection);
+    else
+        *ret_connection = connection;
+    return status;
+}
+
+enum status connection_prepare(struct connection *connection, const char *const *sql, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int code = sqlite3_prepare_v3(connection->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+                                      &connection->statements[i], NULL);
+        if (code != SQLITE_OK)
+            return connection_status(connection->db, code);
+    }
+    return STATUS_OK;
+}
+
+void connection_close(struct connection *connection)
+{
+    for (size_t i = 0; i < SQLITE_STATEMENT_MAX; i++)
+        (void)sqlite3_finalize(connection->statements[i]);
+    (void)sqlite3_close(connection->db);
+    *connection = (struct connection){0};
+}
+
+/* ---- Calls ---- */
+
+struct call call_begin(struct connection *connection, unsigned statement)
+{
+    return (struct call){.connection = connection,
+                         .statement = connection->statements[statement],
+                         .code = SQLITE_OK};
+}
+
+void call_bind(struct call *call, int64_t value)
+{
+    if (call->code == SQLITE_OK)
+        call->code = sqlite3_bind_int64(call->statement, ++call->column, value);
+}
+
+void call_bind_bytes(struct call *call, struct bytes value)
+{
+    /* A NULL pointer would bind NULL instead of an empty BLOB. */
+    const void *data = value.size > 0 ? (const void *)value.data : "";
+    if (call->code == SQLITE_OK)
+        call->code = sqlite3_bind_blob64(call->statement, ++call->column, data, value.size,
+                                         SQLITE_STATIC);
+}
+
+void call_bind_text(struct call *call, const char *text)
+{
+    if (call->code == SQLITE_OK)
+        call->code = sqlite3_bind_text(call->statement, ++call->column, text, -1, SQLITE_STATIC);
+}
+
+bool call_next(struct call *call)
+{
+    if (call->code != SQLITE_OK && call->code != SQLITE_ROW)
+        return false;
+    call->code = sqlite3_step(call->statement);
+    call->column = -1;
+    return call->code == SQLITE_ROW;
+}
+
+int64_t call_column(struct call *call)
+{
+    return sqlite3_column_int64(call->statement, ++call->column);
+}
+
+struct bytes call_column_bytes(struct call *call)
+{
+    call->column++;
+    const void *data = sqlite3_column_blob(call->statement, call->column);
+    return bytes_of(data, (size_t)sqlite3_column_bytes(call->statement, call->column));
+}
+
+void call_column_exactly(struct call *call, void *ret_value, size_t size)
+{
+    struct bytes value = call_column_bytes(call);
+    if (value.size == size)
+        memcpy(ret_value, value.data, size);
+    else
+        call->code = SQLITE_CORRUPT;
+}
+
+void call_column_text(struct call *call, char *ret_text, size_t size)
+{
+    struct bytes value = call_column_bytes(call);
+    if (value.size >= size) {
+        call->code = SQLITE_CORRUPT;
+        return;
+    }
+    if (value.size > 0)
+        memcpy(ret_text, value.data, value.size);
+    ret_text[value.size] = '\0';
+}
+
+enum status call_end(struct call *call)
+{
+    enum status status = connection_status(call->connection->db, call->code);
+    (void)sqlite3_reset(call->statement); /* tells again what step has told */
+    return status;
+}
+
+enum status call_run(struct call *call)
+{
+    while (call_next(call))
+        continue;
+    int code = call->code;
+    enum status status = call_end(call);
+    if (code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY ||
+        code == SQLITE_CONSTRAINT_ROWID)
+        return STATUS_EXISTS;
+    return code == SQLITE_CONSTRAINT_FOREIGNKEY ? STATUS_NOT_FOUND : status;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/sqlite.h"
+
+#include <stdlib.h>
+
+static const char *const read_sql[READ_STATEMENT_COUNT] = {
+    [READ_BEGIN] = "BEGIN",
+    [READ_END] = "COMMIT",
+    [READ_OBJECT] = "SELECT sequence, version, object_type, state, attributes, wrapped"
+                    " FROM object WHERE id = ?1 AND adapter = ?2",
+    [READ_OBJECT_AT] = "SELECT id, version, object_type, state, attributes, wrapped"
+                       " FROM object WHERE sequence = ?1",
+    [READ_NEXT_WITH_TERM] = "SELECT sequence FROM object_term"
+                            " WHERE adapter = ?1 AND term = ?2 AND sequence >= ?3"
+                            " ORDER BY sequence LIMIT 1",
+    [READ_NEXT_OF_CLASS] = "SELECT sequence FROM object INDEXED BY object_by_class"
+                           " WHERE adapter = ?1 AND object_type = ?2 AND state = ?3"
+                           " AND sequence >= ?4 ORDER BY sequence LIMIT 1",
+    [READ_CLASSES] = "SELECT object_type, state FROM object_class"
+                     " WHERE adapter = ?1 AND count > 0",
+    [READ_COUNTS] = "SELECT state, sum(count) FROM object_class WHERE adapter = ?1 GROUP BY state",
+    [READ_ADAPTERS] = "SELECT id, uuid, name, description, root_key, created, username,"
+                      " password_hash FROM adapter ORDER BY name",
+    [READ_CERTIFICATES] = "SELECT id, adapter, name, fingerprint, der, created FROM certificate"
+                          " WHERE ?1 IN (0, adapter) ORDER BY name, adapter",
+    [READ_VALUE] = "SELECT value FROM value WHERE name = ?1",
+};
+
+enum status sqlite_reader_open(struct backend *backend, struct backend_reader **ret_reader)
+{
+    struct backend_reader *reader = calloc(1, sizeof(*reader));
+    if (reader == NULL)
+        return STATUS_NO_MEMORY;
+    enum status status = connection_open(sqlite_store_of(backend)->path, &reader->connection);
+    if (status == STATUS_OK)
+        status = connection_prepare(&reader->connection, read_sql, READ_STATEMENT_COUNT);
+    if (status != STATUS_OK)
+        sqlite_reader_close(reader);
+    else
+        *ret_reader = reader;
+    return status;
+}
+
+void sqlite_reader_close(struct backend_reader *reader)
+{
+    connection_close(&reader->connection);
+    free(reader);
+}
+
+enum status sqlite_get(struct backend_reader *reader, int64_t adapter, const struct uuid *id,
+                       struct stored_object **ret_object)
+{
+    struct call call = call_begin(&reader->connection, READ_OBJECT);
+    call_bind_bytes(&call, uuid_bytes(id));
+    call_bind(&call, adapter);
+    enum status copied = STATUS_OBJECT_NOT_FOUND;
+    struct stored_object *object = NULL;
+    if (call_next(&call)) {
+        struct object_row row = {.id = *id, .adapter = adapter};
+        row.sequence = call_column(&call);
+        row.version = call_column(&call);
+        row.object_type = (uint32_t)call_column(&call);
+        row.state = (uint32_t)call_column(&call);
+        row.attributes = call_column_bytes(&call);
+        row.wrapped.blob = call_column_bytes(&call);
+        copied = object_copy(&row, &object);
+    }
+    enum status status = call_end(&call);
+    if (status != STATUS_OK) {
+        stored_object_release(object);
+        return status;
+    }
+    if (copied == STATUS_OK)
+        *ret_object = object;
+    return copied;
+}
+
+enum status sqlite_count(struct backend_reader *reader, int64_t adapter,
+                         int64_t ret_counts[static OBJECT_STATE_COUNT])
+{
+    int64_t counts[OBJECT_STATE_COUNT] = {0};
+    struct call call = call_begin(&reader->connection, READ_COUNTS);
+    call_bind(&call, adapter);
+    while (call_next(&call)) {
+        uint64_t state = (uint64_t)call_column(&call);
+        int64_t count = call_column(&call);
+        if (state < OBJECT_STATE_COUNT)
+            counts[state] = count;
+    }
+    enum status status = call_end(&call);
+    if (status == STATUS_OK)
+        memcpy(ret_counts, counts, sizeof(counts));
+    return status;
+}
+
+static void read_adapter(struct call *call, struct adapter_row *row)
+{
+    row->id = call_column(call);
+    call_column_exactly(call, row->uuid.bytes, sizeof(row->uuid.bytes));
+    call_column_text(call, row->name, sizeof(row->name));
+    call_column_text(call, row->description, sizeof(row->description));
+    call_column_exactly(call, row->root_key.bytes, sizeof(row->root_key.bytes));
+    row->created = call_column(call);
+    call_column_text(call, row->username, sizeof(row->username));
+    call_column_text(call, row->password_hash, sizeof(row->password_hash));
+}
+
+enum status sqlite_adapters(struct backend_reader *reader, store_visit_adapter *visit,
+                            void *context)
+{
+    struct call call = call_begin(&reader->connection, READ_ADAPTERS);
+    while (call_next(&call)) {
+        struct adapter_row row = {0};
+        read_adapter(&call, &row);
+        if (call.code != SQLITE_ROW || !visit(context, &row))
+            break;
+    }
+    return call_end(&call);
+}
+
+static void read_certificate(struct call *call, struct certificate_row *row)
+{
+    call_column_exactly(call, row->id.bytes, sizeof(row->id.bytes));
+    row->adapter = call_column(call);
+    call_column_text(call, row->name, sizeof(row->name));
+    call_column_exactly(call, row->fingerprint, sizeof(row->fingerprint));
+    row->der = call_column_bytes(call);
+    row->created = call_column(call);
+}
+
+enum status sqlite_certificates(struct backend_reader *reader, int64_t adapter,
+                                store_visit_certificate *visit, void *context)
+{
+    struct call call = call_begin(&reader->connection, READ_CERTIFICATES);
+    call_bind(&call, adapter);
+    while (call_next(&call)) {
+        struct certificate_row row = {0};
+        read_certificate(&call, &row);
+        if (call.code != SQLITE_ROW || !visit(context, &row))
+            break;
+    }
+    return call_end(&call);
+}
+
+enum status sqlite_value_get(struct backend_reader *reader, const char *name, void *ret_value,
+                             size_t capacity, size_t *ret_size)
+{
+    struct call call = call_begin(&reader->connection, READ_VALUE);
+    call_bind_text(&call, name);
+    enum status found = STATUS_NOT_FOUND;
+    if (call_next(&call)) {
+        struct bytes value = call_column_bytes(&call);
+        found = value.size <= capacity ? STATUS_OK : STATUS_TOO_LARGE;
+        if (found == STATUS_OK) {
+            if (value.size > 0)
+                memcpy(ret_value, value.data, value.size);
+            *ret_size = value.size;
+        }
+    }
+    enum status status = call_end(&call);
+    return status != STATUS_OK ? status : found;
+}

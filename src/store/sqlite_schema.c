@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tables, as numbered migrations: a released one is never changed, a change is a new one at
+ * the end. PRAGMA user_version tells how many a file has had.
+ *
+ * Few indexes, and of those that every object needs each ascends: id (UUID version 7, so its
+ * index is appended to) and class (ends in the sequence). Only terms and names come in random
+ * order, and the keys that vCenter makes have none at first.
+ *
+ * object.terms and object.names repeat, as sorted 64-bit integers, the object's rows in
+ * object_term and object_name: so that an update knows what to replace without an index by object.
+ * object_name holds the unique terms of objects that are not destroyed; its key is the constraint.
+ * object_class counts the objects of each class: a count by walking would take seconds at ten
+ * million, and Locate must know in which classes to look.
+ */
+#include "store/sqlite.h"
+
+const char *const sqlite_migrations[] = {
+    "CREATE TABLE adapter ("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " uuid BLOB NOT NULL UNIQUE CHECK (length(uuid) = 16),"
+    " name TEXT NOT NULL UNIQUE,"
+    " description TEXT NOT NULL,"
+    " root_key BLOB NOT NULL CHECK (length(root_key) = 16),"
+    " created INTEGER NOT NULL,"
+    " username TEXT NOT NULL,"
+    " password_hash TEXT NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE certificate ("
+    " id BLOB PRIMARY KEY CHECK (length(id) = 16),"
+    " adapter INTEGER NOT NULL REFERENCES adapter (id),"
+    " name TEXT NOT NULL,"
+    " fingerprint BLOB NOT NULL UNIQUE CHECK (length(fingerprint) = 32),"
+    " der BLOB NOT NULL,"
+    " created INTEGER NOT NULL,"
+    " UNIQUE (adapter, name)"
+    ") STRICT;"
+    "CREATE TABLE object ("
+    " sequence INTEGER PRIMARY KEY,"
+    " id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),"
+    " adapter INTEGER NOT NULL REFERENCES adapter (id),"
+    " version INTEGER NOT NULL,"
+    " object_type INTEGER NOT NULL,"
+    " state INTEGER NOT NULL,"
+    " attributes BLOB NOT NULL,"
+    " wrapped BLOB NOT NULL,"
+    " terms BLOB NOT NULL,"
+    " names BLOB NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX object_by_class ON object (adapter, object_type, state);"
+    "CREATE TABLE object_class ("
+    " adapter INTEGER NOT NULL,"
+    " object_type INTEGER NOT NULL,"
+    " state INTEGER NOT NULL,"
+    " count INTEGER NOT NULL CHECK (count >= 0),"
+    " PRIMARY KEY (adapter, object_type, state)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE object_term ("
+    " adapter INTEGER NOT NULL,"
+    " term INTEGER NOT NULL,"
+    " sequence INTEGER NOT NULL,"
+    " PRIMARY KEY (adapter, term, sequence)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE object_name ("
+    " adapter INTEGER NOT NULL,"
+    " term INTEGER NOT NULL,"
+    " sequence INTEGER NOT NULL,"
+    " PRIMARY KEY (adapter, term)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE value ("
+    " name TEXT PRIMARY KEY,"
+    " value BLOB NOT NULL"
+    ") STRICT, WITHOUT ROWID;",
+};
+
+const int sqlite_schema_version = ARRAY_COUNT(sqlite_migrations);
+
+static enum status read_version(struct connection *connection, int *ret_version)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(connection->db, "PRAGMA user_version", -1, &statement, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    if (code == SQLITE_ROW)
+        *ret_version = sqlite3_column_int(statement, 0);
+    (void)sqlite3_finalize(statement);
+    return connection_status(connection->db, code);
+}
+
+static enum status migrate_in_transaction(struct connection *connection, const char *migration,
+                                          int version)
+{
+    char mark[96];
+    (void)sqlite3_snprintf(sizeof(mark), mark, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+                           SQLITE_APPLICATION_ID, version);
+    enum status status = connection_run(connection, migration);
+    if (status == STATUS_OK)
+        status = connection_run(connection, mark);
+    return status != STATUS_OK ? status : connection_run(connection, "COMMIT");
+}
+
+enum status sqlite_migrate(struct connection *connection, const char *const *migrations, int count)
+{
+    int version = 0;
+    enum status status = read_version(connection, &version);
+    if (status == STATUS_OK && version > count)
+        return STATUS_STORE_NEWER;
+    for (; status == STATUS_OK && version < count; version++) {
+        status = connection_run(connection, "BEGIN IMMEDIATE");
+        if (status == STATUS_OK)
+            status = migrate_in_transaction(connection, migrations[version], version + 1);
+        if (!sqlite3_get_autocommit(connection->db))
+            (void)sqlite3_exec(connection->db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return status;
+}

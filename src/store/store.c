@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/store.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stdlib.h>
+
+#include "base/hex.h"
+#include "store/backend.h"
+#include "store/cache.h"
+#include "store/committer.h"
+
+struct store {
+    struct backend *backend;
+    struct cache *cache; /* or NULL */
+    struct committer *committer;
+};
+
+struct store_session {
+    struct store *store;
+    struct backend_reader *reader;
+};
+
+/* ---- Opening ---- */
+
+enum status store_open_backend(struct backend *backend, const struct store_options *options,
+                               struct store **ret_store, struct error *error)
+{
+    struct store *store = calloc(1, sizeof(*store));
+    if (store == NULL) {
+        backend->type->close(backend);
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the store");
+    }
+    store->backend = backend;
+    enum status status = STATUS_OK;
+    if (options->cache_bytes > 0)
+        status = cache_new(options->cache_bytes, &store->cache);
+    if (status == STATUS_OK)
+        status = committer_start(backend, store->cache, &store->committer);
+    if (status != STATUS_OK) {
+        store_close(store);
+        return error_set(error, status, "no memory for the store's cache and thread");
+    }
+    *ret_store = store;
+    return STATUS_OK;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    committer_stop(store->committer);
+    cache_free(store->cache);
+    store->backend->type->close(store->backend);
+    free(store);
+}
+
+enum status store_session_open(struct store *store, struct store_session **ret_session)
+{
+    struct store_session *session = calloc(1, sizeof(*session));
+    if (session == NULL)
+        return STATUS_NO_MEMORY;
+    session->store = store;
+    enum status status = store->backend->type->reader_open(store->backend, &session->reader);
+    if (status != STATUS_OK) {
+        free(session);
+        return status;
+    }
+    *ret_session = session;
+    return STATUS_OK;
+}
+
+void store_session_close(struct store_session *session)
+{
+    if (session == NULL)
+        return;
+    session->store->backend->type->reader_close(session->reader);
+    free(session);
+}
+
+enum status store_health(struct store *store)
+{
+    return committer_health(store->committer);
+}
+
+uint64_t store_generation(struct store *store)
+{
+    return committer_generation(store->committer);
+}
+
+static const struct backend_type *type_of(const struct store_session *session)
+{
+    return session->store->backend->type;
+}
+
+/* ---- Managed objects ---- */
+
+enum status store_get(struct store_session *session, int64_t adapter, const struct uuid *id,
+                      struct stored_object **ret_object)
+{
+    struct cache *cache = session->store->cache;
+    uint64_t ticket = 0;
+    struct stored_object *object = cache_get(cache, adapter, id, &ticket);
+    if (object == NULL) {
+        enum status status = type_of(session)->get(session->reader, adapter, id, &object);
+        if (status != STATUS_OK)
+            return status;
+        cache_offer(cache, object, ticket);
+    }
+    *ret_object = object;
+    return STATUS_OK;
+}
+
+/* Shows a page to the visitor. False when it does not want more. */
+static bool visit_page(struct backend_page *page, store_visit *visit, void *context,
+                       size_t *ret_visited)
+{
+    bool more = true;
+    *ret_visited = 0;
+    while (more && *ret_visited < page->count)
+        more = visit(context, page->objects[(*ret_visited)++]);
+    return more;
+}
+
+static void release_page(struct backend_page *page)
+{
+    for (size_t i = 0; i < page->count; i++)
+        stored_object_release(page->objects[i]);
+}
+
+/* Where to go on after `visited` objects of a page. */
+static int64_t next_after(const struct backend_page *page, size_t visited)
+{
+    return visited < page->count ? page->objects[visited - 1]->row.sequence : page->next;
+}
+
+/*
+ * A back end gives finished pages, so that no visitor runs while it reads: what a visitor does
+ * with the same session sees the newest commit.
+ */
+enum status store_find(struct store_session *session, const struct store_query *query,
+                       store_visit *visit, void *context, int64_t *ret_next)
+{
+    struct store_query part = *query;
+    size_t left = query->limit;
+    for (;;) {
+        struct backend_page page = {0};
+        part.limit = left < BACKEND_PAGE_MAX ? left : BACKEND_PAGE_MAX;
+        enum status status = type_of(session)->find(session->reader, &part, &page);
+        if (status != STATUS_OK)
+            return status;
+        size_t visited;
+        bool more = visit_page(&page, visit, context, &visited);
+        bool full = page.count == part.limit; /* else it has looked at enough for one call */
+        part.after = next_after(&page, visited);
+        left -= visited;
+        release_page(&page);
+        if (!more || !full || left == 0 || part.after == 0)
+            break;
+    }
+    *ret_next = part.after;
+    return STATUS_OK;
+}
+
+enum status store_count(struct store_session *session, int64_t adapter,
+                        int64_t ret_counts[static OBJECT_STATE_COUNT])
+{
+    return type_of(session)->count(session->reader, adapter, ret_counts);
+}
+
+/* ---- Transactions ---- */
+
+void store_submit(struct store *store, struct store_transaction *transaction)
+{
+    committer_submit(store->committer, transaction);
+}
+
+struct waiting_transaction {
+    struct store_transaction transaction;
+    enum status status;
+    sem_t finished;
+};
+
+static void finish_waiting(struct store_transaction *transaction, enum status status)
+{
+    struct waiting_transaction *waiting =
+        CONTAINER_OF(transaction, struct waiting_transaction, transaction);
+    waiting->status = status;
+    (void)sem_post(&waiting->finished);
+}
+
+enum status store_commit(struct store *store, struct store_change *changes, size_t count)
+{
+    struct waiting_transaction waiting = {
+        .transaction = {.changes = changes, .count = count, .done = finish_waiting}};
+    if (sem_init(&waiting.finished, 0, 0) != 0)
+        return STATUS_NO_MEMORY;
+    store_submit(store, &waiting.transaction);
+    while (sem_wait(&waiting.finished) != 0 && errno == EINTR)
+        continue;
+    (void)sem_destroy(&waiting.finished);
+    return waiting.status;
+}
+
+/* ---- Adapters ---- */
+
+static enum status run_adapter_insert(struct backend *backend, void *argument)
+{
+    return backend->type->adapter_insert(backend, argument);
+}
+
+enum status store_adapter_insert(struct store *store, struct adapter_row *row)
+{
+    struct adapter_row inserted = *row; /* its id counts only once it is committed */
+    enum status status = committer_run(store->committer, ORDER_CHANGES_GENERATION,
+                                       run_adapter_insert, &inserted);
+    if (status == STATUS_OK)
+        row->id = inserted.id;
+    return status;
+}
+
+static enum status run_adapter_update(struct backend *backend, void *argument)
+{
+    return backend->type->adapter_update(backend, argument);
+}
+
+enum status store_adapter_update(struct store *store, const struct adapter_row *row)
+{
+    struct adapter_row updated = *row;
+    return committer_run(store->committer, ORDER_CHANGES_GENERATION, run_adapter_update, &updated);
+}
+
+static enum status run_adapter_delete(struct backend *backend, void *argument)
+{
+    const int64_t *adapter = argument;
+    return backend->type->adapter_delete(backend, *adapter);
+}
+
+enum status store_adapter_delete(struct store *store, int64_t adapter)
+{
+    return committer_run(store->committer, ORDER_CHANGES_GENERATION | ORDER_CLEARS_CACHE,
+                         run_adapter_delete, &adapter);
+}
+
+/* Rows are gathered before any is shown: a visitor may use the session for something else. */
+struct adapter_list {
+    struct adapter_row *rows;
+    size_t count;
+    size_t capacity;
+    bool no_memory;
+};
+
+static bool gather_adapter(void *context, const struct adapter_row *row)
+{
+    struct adapter_list *list = context;
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
+        struct adapter_row *rows = reallocarray(list->rows, capacity, sizeof(*rows));
+        list->no_memory = rows == NULL;
+        if (list->no_memory)
+            return false;
+        list->rows = rows;
+        list->capacity = capacity;
+    }
+    list->rows[list->count++] = *row;
+    return true;
+}
+
+static enum status gather_adapters(struct store_session *session, struct adapter_list *list)
+{
+    enum status status = type_of(session)->adapters(session->reader, gather_adapter, list);
+    return status == STATUS_OK && list->no_memory ? STATUS_NO_MEMORY : status;
+}
+
+enum status store_adapters(struct store_session *session, store_visit_adapter *visit,
+                           void *context)
+{
+    struct adapter_list list = {0};
+    enum status status = gather_adapters(session, &list);
+    for (size_t i = 0; status == STATUS_OK && i < list.count; i++)
+        if (!visit(context, &list.rows[i]))
+            break;
+    free(list.rows);
+    return status;
+}
+
+static const struct adapter_row *find_adapter(const struct adapter_list *list,
+                                              struct bytes name_or_uuid)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (bytes_equal_text(name_or_uuid, list->rows[i].name))
+            return &list->rows[i];
+    struct uuid uuid;
+    if (!uuid_parse(name_or_uuid, &uuid))
+        return NULL;
+    for (size_t i = 0; i < list->count; i++)
+        if (uuid_equal(&uuid, &list->rows[i].uuid))
+            return &list->rows[i];
+    return NULL;
+}
+
+enum status store_adapter_find(struct store_session *session, struct bytes name_or_uuid,
+                               struct adapter_row *ret_row)
+{
+    struct adapter_list list = {0};
+    enum status status = gather_adapters(session, &list);
+    if (status == STATUS_OK) {
+        const struct adapter_row *row = find_adapter(&list, name_or_uuid);
+        if (row != NULL)
+            *ret_row = *row;
+        else
+            status = STATUS_NOT_FOUND;
+    }
+    free(list.rows);
+    return status;
+}
+
+/* ---- Client certificates ---- */
+
+static enum status run_certificate_insert(struct backend *backend, void *argument)
+{
+    return backend->type->certificate_insert(backend, argument);
+}
+
+enum status store_certificate_insert(struct store *store, const struct certificate_row *row)
+{
+    struct certificate_row inserted = *row;
+    return committer_run(store->committer, ORDER_CHANGES_GENERATION, run_certificate_insert,
+                         &inserted);
+}
+
+struct certificate_name {
+    int64_t adapter;
+    struct bytes text;
+};
+
+static enum status run_certificate_delete(struct backend *backend, void *argument)
+{
+    const struct certificate_name *name = argument;
+    enum status (*delete)(struct backend *, int64_t, enum backend_certificate_key, struct bytes) =
+        backend->type->certificate_delete;
+    enum status status = delete (backend, name->adapter, BACKEND_CERTIFICATE_NAME, name->text);
+    struct uuid id;
+    if (status == STATUS_NOT_FOUND && uuid_parse(name->text, &id))
+        status = delete (backend, name->adapter, BACKEND_CERTIFICATE_ID, uuid_bytes(&id));
+    uint8_t fingerprint[STORE_FINGERPRINT_SIZE];
+    if (status == STATUS_NOT_FOUND && hex_decode(name->text, fingerprint, sizeof(fingerprint)))
+        status = delete (backend, name->adapter, BACKEND_CERTIFICATE_FINGERPRINT,
+                         bytes_of(fingerprint, sizeof(fingerprint)));
+    return status;
+}
+
+enum status store_certificate_delete(struct store *store, int64_t adapter, struct bytes name_or_id)
+{
+    struct certificate_name name = {adapter, name_or_id};
+    return committer_run(store->committer, ORDER_CHANGES_GENERATION, run_certificate_delete, &name);
+}
+
+struct certificate_node {
+    struct certificate_node *next;
+    struct certificate_row row;
+    uint8_t der[];
+};
+
+struct certificate_list {
+    struct certificate_node *first;
+    struct certificate_node **last;
+    bool no_memory;
+};
+
+static bool gather_certificate(void *context, const struct certificate_row *row)
+{
+    struct certificate_list *list = context;
+    struct certificate_node *node = malloc(sizeof(*node) + row->der.size);
+    list->no_memory = node == NULL;
+    if (node == NULL)
+        return false;
+    node->next = NULL;
+    node->row = *row;
+    if (row->der.size > 0)
+        memcpy(node->der, row->der.data, row->der.size);
+    node->row.der.data = node->der;
+    *list->last = node;
+    list->last = &node->next;
+    return true;
+}
+
+static void free_certificates(struct certificate_node *node)
+{
+    while (node != NULL) {
+        struct certificate_node *next = node->next;
+        free(node);
+        node = next;
+    }
+}
+
+enum status store_certificates(struct store_session *session, int64_t adapter,
+                               store_visit_certificate *visit, void *context)
+{
+    struct certificate_list list = {.last = &list.first};
+    enum status status =
+        type_of(session)->certificates(session->reader, adapter, gather_certificate, &list);
+    if (status == STATUS_OK && list.no_memory)
+        status = STATUS_NO_MEMORY;
+    for (struct certificate_node *node = list.first; status == STATUS_OK && node != NULL;
+         node = node->next)
+        if (!visit(context, &node->row))
+            break;
+    free_certificates(list.first);
+    return status;
+}
+
+/* ---- Small named values ---- */
+
+enum status store_value_get(struct store_session *session, const char *name, void *ret_value,
+                            size_t capacity, size_t *ret_size)
+{
+    return type_of(session)->value_get(session->reader, name, ret_value, capacity, ret_size);
+}
+
+struct named_value {
+    const char *name;
+    struct bytes value;
+};
+
+static enum status run_value_put(struct backend *backend, void *argument)
+{
+    const struct named_value *named = argument;
+    return backend->type->value_put(backend, named->name, named->value);
+}
+
+enum status store_value_put(struct store *store, const char *name, struct bytes value)
+{
+    struct named_value named = {name, value};
+    return committer_run(store->committer, ORDER_PLAIN, run_value_put, &named);
+}
