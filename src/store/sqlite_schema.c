@@ -52,7 +52,7 @@ const char *const sqlite_migrations[] = {
     " adapter INTEGER NOT NULL,"
     " object_type INTEGER NOT NULL,"
     " state INTEGER NOT NULL,"
-    " count INTEGER NOT NULL CHECK (count >= 0),"
+    " count INTEGER NOT NULL,"
     " PRIMARY KEY (adapter, object_type, state)"
     ") STRICT, WITHOUT ROWID;"
     "CREATE TABLE object_term ("

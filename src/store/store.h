@@ -81,7 +81,9 @@ typedef bool store_visit(void *context, struct stored_object *object);
 
 /*
  * Visits the objects that match, a page at a time: *ret_next is the `after` for the next page, or
- * 0 when there is nothing behind. Uses an index for terms, and for object type and states.
+ * 0 when there is nothing behind. Uses an index for terms, and for object type and states. A page
+ * may hold fewer than `limit`, even none, with more behind: what takes long is cut into pages.
+ * The visitor may use the session.
  */
 enum status store_find(struct store_session *session, const struct store_query *query,
                        store_visit *visit, void *context, int64_t *ret_next) MUST_USE;
@@ -112,7 +114,11 @@ struct store_change {
  *   CONFLICT       a version had changed: read again and try again
  *   NAME_EXISTS    a unique term is another object's
  *   EXISTS         an inserted id is there already
- *   STORE_FULL, STORE_READ_ONLY, STORE_CORRUPT, STORE_FAILED: nothing of it has happened
+ *   OBJECT_NOT_FOUND  an updated object is not there, or is another adapter's
+ *   NOT_FOUND      an inserted object's adapter is not there (any more)
+ *   STORE_FULL, STORE_READ_ONLY, STORE_CORRUPT, STORE_FAILED, NO_MEMORY: nothing of it has
+ *                  happened; only after a failed sync (STORE_FAILED, and store_health() stays so)
+ *                  it may yet be found when the store is opened again
  * One transaction's failure does not touch the others of its group.
  */
 struct store_transaction {
