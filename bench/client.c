@@ -54,6 +54,7 @@ struct client {
     uint64_t left; /* requests or connections that may still be begun */
     uint64_t busy; /* requests or connections under way */
     uint64_t random;
+    uint64_t next_id; /* in_order */
     uint8_t input[MESSAGE_SIZE_MAX + SSL3_RT_MAX_PLAIN_LENGTH];
     uint8_t output[CLIENT_DEPTH_MAX * MESSAGE_REQUEST_MAX];
 };
@@ -133,6 +134,14 @@ static bool connection_watch(struct client *client, struct connection *c, int op
     return false;
 }
 
+static uint64_t next_id(struct client *client)
+{
+    const struct client_options *options = client->options;
+    uint64_t next = options->in_order ? client->next_id++ : next_random(client);
+
+    return next % options->ids.count;
+}
+
 static size_t put_request(struct client *client, const struct step *step, uint8_t *out)
 {
     const struct client_ids *ids = &client->options->ids;
@@ -140,8 +149,7 @@ static size_t put_request(struct client *client, const struct step *step, uint8_
 
     memcpy(out, step->request.bytes, step->request.length);
     if (offset != 0)
-        memcpy(out + offset, ids->text + next_random(client) % ids->count * ids->length,
-               ids->length);
+        memcpy(out + offset, ids->text + next_id(client) * ids->length, ids->length);
     return step->request.length;
 }
 

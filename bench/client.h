@@ -39,6 +39,7 @@ struct client_options {
     unsigned opening;     /* handshakes in flight while kept connections are opened */
     bool connect_each;    /* connect instead of kept */
     bool resume;          /* offer the slot's last session */
+    bool in_order;        /* take identifiers one after the other instead of at random */
     enum message_operation operation;
     struct client_ids ids; /* for Get: one is taken at random for every request */
     FILE *new_ids;         /* where the identifiers in answers to Create are written; may be NULL */

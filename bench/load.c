@@ -88,9 +88,10 @@ static void report(const struct client *client, const struct slice *slice)
 static const char usage[] =
     "usage: load --port N --certificate PEM --key PEM [--address A] [--operation OP] [--ids FILE]\n"
     "            [--new-ids FILE] [--connections N] [--depth N] [--opening N] [--connect]\n"
-    "            [--resume] [--tls 1.2|1.3] [--groups LIST] [--sources N]\n"
+    "            [--resume] [--tls 1.2|1.3] [--groups LIST] [--sources N] [--in-order]\n"
     "OP: get (needs --ids), create, discover. --connect: connect, Discover Versions, OP, close,\n"
     "over and over, instead of kept connections. --sources: local addresses to connect from.\n"
+    "Get takes identifiers at random, or in the order of the file.\n"
     "Reads \"run MILLISECONDS\" and \"count N\" from standard input, reports in JSON.\n";
 
 static enum message_operation operation_named(const char *name)
@@ -167,6 +168,9 @@ static void set_option(struct load *load, int which, const char *value)
     case 'C':
         client->connect_each = true;
         break;
+    case 'I':
+        client->in_order = true;
+        break;
     case 'r':
         client->resume = true;
         break;
@@ -179,14 +183,23 @@ static void set_option(struct load *load, int which, const char *value)
 static void parse_options(struct load *load, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"address", required_argument, NULL, 'a'},   {"certificate", required_argument, NULL, 'c'},
-        {"connect", no_argument, NULL, 'C'},         {"connections", required_argument, NULL, 'N'},
-        {"depth", required_argument, NULL, 'd'},     {"groups", required_argument, NULL, 'g'},
-        {"ids", required_argument, NULL, 'i'},       {"key", required_argument, NULL, 'k'},
-        {"new-ids", required_argument, NULL, 'n'},   {"opening", required_argument, NULL, 'O'},
-        {"operation", required_argument, NULL, 'o'}, {"port", required_argument, NULL, 'p'},
-        {"resume", no_argument, NULL, 'r'},          {"sources", required_argument, NULL, 's'},
-        {"tls", required_argument, NULL, 't'},       {NULL, 0, NULL, 0},
+        {"address", required_argument, NULL, 'a'},
+        {"certificate", required_argument, NULL, 'c'},
+        {"connect", no_argument, NULL, 'C'},
+        {"connections", required_argument, NULL, 'N'},
+        {"depth", required_argument, NULL, 'd'},
+        {"groups", required_argument, NULL, 'g'},
+        {"in-order", no_argument, NULL, 'I'},
+        {"ids", required_argument, NULL, 'i'},
+        {"key", required_argument, NULL, 'k'},
+        {"new-ids", required_argument, NULL, 'n'},
+        {"opening", required_argument, NULL, 'O'},
+        {"operation", required_argument, NULL, 'o'},
+        {"port", required_argument, NULL, 'p'},
+        {"resume", no_argument, NULL, 'r'},
+        {"sources", required_argument, NULL, 's'},
+        {"tls", required_argument, NULL, 't'},
+        {NULL, 0, NULL, 0},
     };
     int which;
 

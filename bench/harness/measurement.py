@@ -72,7 +72,8 @@ def compare(scenario, title, slices, subject, ceiling=None):
                 over, under = under, over
             result.shares[metric] = summarize_ratios(over, under)
     last = slices[subject][-1].report
-    result.notes = {key: last[key] for key in ("protocol", "cipher", "group", "answer")}
+    result.notes = {key: last[key] for key in ("protocol", "cipher", "group", "answer")
+                    if key in last}
     return result
 
 

@@ -139,53 +139,47 @@ class Slice:
         }
 
 
-class Load:
-    """A load generator: keeps its connections, works when told to."""
+class Worker:
+    """A child that works slice by slice when told to, and reports."""
 
-    def __init__(self, programs, server, operation="get", connections=1, **options):
-        command = [programs.program("load"), "--port", server.port,
-                   "--certificate", server.client.certificate, "--key", server.client.key,
-                   "--operation", operation, "--connections", connections]
-        for name, value in options.items():
-            if value is None or value is False:
-                continue
-            command.append("--" + name.replace("_", "-"))
-            if value is not True:
-                command.append(value)
-        self.server = server
-        self._process = _start(command, programs.cores.client, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True)
-        self.opening = None if options.get("connect") else self._report(300)
+    def __init__(self, name, command, cores):
+        self.name = name
+        self._process = _start(command, cores, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               text=True)
+
+    def _used(self):
+        """CPU seconds of what is measured, so far."""
+        raise NotImplementedError
 
     def _report(self, patience):
         ready, _, _ = select.select([self._process.stdout], [], [], patience)
         line = self._process.stdout.readline() if ready else ""
         if not line:
-            raise Failure(f"the load generator for {self.server.name} gave no report")
+            raise Failure(f"{self.name}: no report")
         report = json.loads(line)
         if report["errors"]:
-            raise Failure(f"{report['errors']} errors with {self.server.name}, the first: "
+            raise Failure(f"{self.name}: {report['errors']} errors, the first: "
                           f"{report['first_error']}")
         return report
 
     def _work(self, command, patience):
-        before = self.server.cpu_seconds()
+        before = self._used()
         try:
             self._process.stdin.write(command + "\n")
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise Failure(f"the load generator for {self.server.name} has ended") from error
+            raise Failure(f"{self.name}: the load generator has ended") from error
         report = self._report(patience)
-        result = Slice(report, self.server.cpu_seconds() - before)
+        result = Slice(report, self._used() - before)
         if result.units == 0:
-            raise Failure(f"{self.server.name} answered nothing in a whole slice")
+            raise Failure(f"{self.name}: nothing was done in a whole slice")
         return result
 
     def run(self, milliseconds):
         return self._work(f"run {milliseconds}", milliseconds / 1000 + 60)
 
-    def count(self, requests, patience=600):
-        return self._work(f"count {requests}", patience)
+    def count(self, units, patience=1200):
+        return self._work(f"count {units}", patience)
 
     def close(self):
         self._process.stdin.close()
@@ -200,6 +194,40 @@ class Load:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Load(Worker):
+    """A load generator: keeps its connections between slices."""
+
+    def __init__(self, programs, server, operation="get", connections=1, **options):
+        command = [programs.program("load"), "--port", server.port,
+                   "--certificate", server.client.certificate, "--key", server.client.key,
+                   "--operation", operation, "--connections", connections]
+        for name, value in options.items():
+            if value is None or value is False:
+                continue
+            command.append("--" + name.replace("_", "-"))
+            if value is not True:
+                command.append(value)
+        self.server = server
+        super().__init__(server.name, command, programs.cores.client)
+        self.opening = None if options.get("connect") else self._report(300)
+
+    def _used(self):
+        return self.server.cpu_seconds()
+
+
+class Commit(Worker):
+    """The store alone, with so many waiters that share commits; it counts as the server."""
+
+    def __init__(self, programs, directory, waiters, row):
+        super().__init__("commit", [
+            programs.program("commit"), "--path", directory / "store.db", "--waiters", waiters,
+            "--attributes", row.attributes, "--wrapped", row.wrapped, "--terms", row.terms,
+        ], programs.cores.server)
+
+    def _used(self):
+        return machine.cpu_seconds(self._process.pid)
 
 
 PYKMIP_CONFIGURATION = """[server]

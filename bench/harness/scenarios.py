@@ -2,15 +2,16 @@
 """What is measured. Each scenario is a function from a Context to its Measurements."""
 
 import shutil
+import sqlite3
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import certificates, machine
 from .measurement import Measurement, compare, take_turns
-from .processes import (Failure, Load, Programs, start_echo, start_kmipd, start_pykmip)
+from .processes import Commit, Failure, Load, Programs, start_echo, start_kmipd, start_pykmip
 from .statistics import summarize, summarize_ratios
 
 # What goes over the wire when there is no kmipd to ask: frames of KMIP 1.1, identifiers of 36
@@ -82,6 +83,16 @@ def create_keys(context, server, count):
     return path
 
 
+def serve_all_once(context, server, ids):
+    """Gets every key once: the first Get of a key writes (its Fresh attribute, KMIP 1.4 §3.34)
+    and unwraps, which is not what is measured."""
+    with ids.open() as lines:
+        count = sum(1 for _ in lines)
+    with Load(context.programs, server, "get", min(count, PREFILL_CONNECTIONS), ids=ids,
+              in_order=True) as load:
+        load.count(count)
+
+
 def _answer_size(context, server, operation, **options):
     with Load(context.programs, server, operation, **options) as load:
         return load.count(1).report["answer"]
@@ -142,8 +153,9 @@ def get(context):
         pair = pairing(context, stack)
         files = {1: pair.ids}
         if context.kmipd is not None:
-            files[context.effort.many_keys] = create_keys(context, pair.servers["kmipd"],
-                                                          context.effort.many_keys)
+            many = create_keys(context, pair.servers["kmipd"], context.effort.many_keys)
+            serve_all_once(context, pair.servers["kmipd"], many)
+            files[context.effort.many_keys] = many
         for keys, ids in files.items():
             for connections in context.effort.connections:
                 with ExitStack() as loads:
@@ -187,6 +199,49 @@ def handshakes(context):
     return results
 
 
+@dataclass(frozen=True)
+class Row:
+    """Sizes of a row of the store: bytes, and how many terms Locate can find it by."""
+
+    attributes: int
+    wrapped: int
+    terms: int
+
+
+TYPICAL_ROW = Row(attributes=300, wrapped=100, terms=0)
+
+
+def _row_of_a_key(context):
+    """The row of a key as kmipd has just made it."""
+    if context.kmipd is None:
+        return TYPICAL_ROW
+    state = context.fresh("kmipd") / "state"
+    with start_kmipd(context.programs, context.kmipd, state) as kmipd:
+        create_keys(context, kmipd, 1)
+    with closing(sqlite3.connect(kmipd_store(state))) as store:
+        return Row(*store.execute("SELECT length(attributes), length(wrapped), length(terms) / 8 "
+                                  "FROM object").fetchone())
+
+
+def create(context):
+    """Durable Create against the store's bare grouped commit of the same rows."""
+    results = []
+    row = _row_of_a_key(context)
+    for connections in context.effort.create_connections:
+        with ExitStack() as stack:
+            loads = {"commit": stack.enter_context(
+                Commit(context.programs, context.fresh("commit"), connections, row))}
+            if context.kmipd is not None:
+                kmipd = stack.enter_context(start_kmipd(
+                    context.programs, context.kmipd, context.fresh("kmipd") / "state"))
+                loads["kmipd"] = stack.enter_context(
+                    Load(context.programs, kmipd, "create", connections))
+            slices = context.turns(loads)
+        subject, ceiling = ("kmipd", "commit") if "kmipd" in slices else ("commit", None)
+        results.append(compare("create", _count(connections, "connection"), slices, subject, ceiling))
+    return results
+
+
 def _idle_kib(context, server, connections):
     """Growth of the server's resident memory, in KiB a connection, after one request on each."""
     with Load(context.programs, server, "discover", HANDSHAKE_SLOTS) as load:
@@ -221,7 +276,9 @@ def _filled(context, stack, objects):
     """A kmipd that holds so many objects, and the file that names them."""
     kmipd = stack.enter_context(start_kmipd(context.programs, context.kmipd,
                                             context.fresh("kmipd") / "state"))
-    return kmipd, create_keys(context, kmipd, objects)
+    ids = create_keys(context, kmipd, objects)
+    serve_all_once(context, kmipd, ids)
+    return kmipd, ids
 
 
 def _growth_row(operation, objects, slices, smallest):
@@ -295,6 +352,7 @@ def peer(context):
 SCENARIOS = {
     "get": get,
     "handshakes": handshakes,
+    "create": create,
     "idle": idle,
     "growth": growth,
     "peer": peer,
