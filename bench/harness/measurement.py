@@ -71,10 +71,14 @@ def compare(scenario, title, slices, subject, ceiling=None):
             if not METRICS[metric][2]:
                 over, under = under, over
             result.shares[metric] = summarize_ratios(over, under)
-    last = slices[subject][-1].report
-    result.notes = {key: last[key] for key in ("protocol", "cipher", "group", "answer")
-                    if key in last}
+    result.notes["wire"] = {name: _wire(slices[name][-1].report) for name in names}
     return result
+
+
+def _wire(report):
+    """What was negotiated, and the answer's length: the same for subject and ceiling, or the
+    comparison is not a fair one."""
+    return {key: report[key] for key in ("protocol", "cipher", "group", "answer") if key in report}
 
 
 @dataclass(frozen=True)

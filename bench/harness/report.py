@@ -96,7 +96,17 @@ def table(scenario, rows):
     lines = [[""] + [heading.format(**names) for heading, _, _ in columns]]
     for row in rows:
         lines.append(["  " + row.title] + [_cell(row, metric, what) for _, metric, what in columns])
-    return TITLES[scenario] + "\n" + _layout(lines)
+    return "\n".join([TITLES[scenario], _layout(lines), *_differences(rows)])
+
+
+def _differences(rows):
+    """Warnings where subject and echo did not speak alike."""
+    warnings = []
+    for row in rows:
+        wire = row.notes.get("wire", {})
+        if row.ceiling == "echo" and wire[row.subject] != wire["echo"]:
+            warnings.append(f"  UNLIKE: {row.title}: {wire[row.subject]} and {wire['echo']}")
+    return warnings
 
 
 def goals_table(goals):

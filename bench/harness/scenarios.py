@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import certificates, machine
 from .measurement import Measurement, compare, take_turns
-from .processes import Commit, Failure, Load, Programs, start_echo, start_kmipd, start_pykmip
+from .processes import Commit, Failure, Kmipd, Load, Programs, start_echo, start_pykmip
 from .statistics import summarize, summarize_ratios
 
 # What goes over the wire when there is no kmipd to ask: frames of KMIP 1.1, identifiers of 36
@@ -64,6 +64,9 @@ class Context:
 
     def fresh(self, name):
         return Path(tempfile.mkdtemp(prefix=name + "-", dir=self.work))
+
+    def start_kmipd(self, kind="ecdsa"):
+        return Kmipd(self.programs, self.kmipd, self.fresh("kmipd") / "state", kind)
 
     def turns(self, loads, work=None):
         return take_turns(loads, self.effort.rounds,
@@ -135,14 +138,13 @@ def _pairing_alone(context, stack, kind):
 def pairing(context, stack, kind="ecdsa"):
     if context.kmipd is None:
         return _pairing_alone(context, stack, kind)
-    state = context.fresh("kmipd") / "state"
-    kmipd = stack.enter_context(start_kmipd(context.programs, context.kmipd, state))
+    kmipd = stack.enter_context(context.start_kmipd(kind))
     ids = create_keys(context, kmipd, 1)
     answers = {0: _answer_size(context, kmipd, "get", ids=ids),
                DISCOVER_REQUEST: _answer_size(context, kmipd, "discover")}
     tickets = context.tickets if context.tickets is not None else _tickets_of(context, kmipd)
-    server = certificates.make(context.fresh("echo"), "server", kind, "serverAuth")
-    echo = stack.enter_context(start_echo(context.programs, server, kmipd.client, answers, tickets))
+    echo = stack.enter_context(start_echo(context.programs, kmipd.pair, kmipd.client, answers,
+                                          tickets))
     return Pairing({"kmipd": kmipd, "echo": echo}, ids)
 
 
@@ -215,10 +217,9 @@ def _row_of_a_key(context):
     """The row of a key as kmipd has just made it."""
     if context.kmipd is None:
         return TYPICAL_ROW
-    state = context.fresh("kmipd") / "state"
-    with start_kmipd(context.programs, context.kmipd, state) as kmipd:
+    with context.start_kmipd() as kmipd:
         create_keys(context, kmipd, 1)
-    with closing(sqlite3.connect(kmipd_store(state))) as store:
+    with closing(sqlite3.connect(kmipd.store)) as store:
         return Row(*store.execute("SELECT length(attributes), length(wrapped), length(terms) / 8 "
                                   "FROM object").fetchone())
 
@@ -232,8 +233,7 @@ def create(context):
             loads = {"commit": stack.enter_context(
                 Commit(context.programs, context.fresh("commit"), connections, row))}
             if context.kmipd is not None:
-                kmipd = stack.enter_context(start_kmipd(
-                    context.programs, context.kmipd, context.fresh("kmipd") / "state"))
+                kmipd = stack.enter_context(context.start_kmipd())
                 loads["kmipd"] = stack.enter_context(
                     Load(context.programs, kmipd, "create", connections))
             slices = context.turns(loads)
@@ -274,8 +274,7 @@ def idle(context):
 
 def _filled(context, stack, objects):
     """A kmipd that holds so many objects, and the file that names them."""
-    kmipd = stack.enter_context(start_kmipd(context.programs, context.kmipd,
-                                            context.fresh("kmipd") / "state"))
+    kmipd = stack.enter_context(context.start_kmipd())
     ids = create_keys(context, kmipd, objects)
     serve_all_once(context, kmipd, ids)
     return kmipd, ids
@@ -342,8 +341,7 @@ def peer(context):
             certificates.make(directory, "client", "rsa2048", "clientAuth")))
         servers = {"pykmip": pykmip}
         if context.kmipd is not None:
-            kmipd = stack.enter_context(start_kmipd(context.programs, context.kmipd,
-                                                    context.fresh("kmipd") / "state"))
+            kmipd = stack.enter_context(context.start_kmipd())
             servers = {"kmipd": kmipd, "pykmip": pykmip}
         ids = {name: create_keys(context, server, 1) for name, server in servers.items()}
         return _peer_rows(context, servers, ids)

@@ -52,7 +52,7 @@ def _get_row(share):
         metric: {"kmipd": summarize([2.0]), "echo": summarize([1.0])} for metric in metrics
     }
     row.shares = {"rate": summarize([share]), "server_cpu_us": summarize([share])}
-    row.notes = {"connections": 16}
+    row.notes = {"connections": 16, "wire": {"kmipd": {"answer": 328}, "echo": {"answer": 328}}}
     return row
 
 
@@ -77,6 +77,13 @@ def test_table_and_json_show_the_share():
     assert "50%" in report.table("get", [row])
     data = json.loads(report.as_json(FACTS, [row], []))
     assert data["measurements"][0]["shares"]["rate"]["median"] == 0.5
+
+
+def test_table_warns_of_an_unfair_comparison():
+    row = _get_row(0.5)
+    assert "UNLIKE" not in report.table("get", [row])
+    row.notes["wire"]["echo"] = {"answer": 400}
+    assert "UNLIKE: 1 key, 16 connections" in report.table("get", [row])
 
 
 def _answer(status, text):
