@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "service/service.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/hex.h"
+#include "base/log.h"
+#include "service/registry.h"
+#include "service/work.h"
+
+#define ATTEMPTS_MAX 32 /* executions of one request when others are always faster */
+
+struct service_loop {
+    struct store_session *store;
+    struct work_pool pool;
+};
+
+struct service {
+    struct core *core;
+    struct store *store;
+    struct audit *audit;
+    struct registry *registry;
+    struct service_options options;
+    struct net_handler handler;
+    struct service_loop *loops;
+    /* The worker's queue. */
+    pthread_t worker;
+    bool worker_runs;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct work *first;
+    struct work **last;
+    bool stopping;
+    struct store_session *worker_store;
+    _Atomic uint64_t requests, items, refused, again;
+    _Atomic int64_t last_complaint; /* monotonic milliseconds */
+};
+
+/* A connection's session. */
+struct service_session {
+    struct core_session core;
+    uint64_t generation;
+    const struct net_peer *peer;
+};
+
+static void pass_on(struct work *work);
+
+static bool somebody_was_faster(enum status status)
+{
+    return status == STATUS_CONFLICT || status == STATUS_NAME_EXISTS || status == STATUS_EXISTS;
+}
+
+/* ---- The worker ---- */
+
+static void give_to_worker(struct work *work, enum work_task task, enum status status)
+{
+    struct service *service = work->service;
+    work->task = task;
+    work->status = status;
+    work->next = NULL;
+    pthread_mutex_lock(&service->lock);
+    *service->last = work;
+    service->last = &work->next;
+    pthread_cond_signal(&service->wake);
+    pthread_mutex_unlock(&service->lock);
+}
+
+static struct work *next_for_worker(struct service *service)
+{
+    pthread_mutex_lock(&service->lock);
+    while (service->first == NULL && !service->stopping)
+        pthread_cond_wait(&service->wake, &service->lock);
+    struct work *work = service->first;
+    if (work != NULL) {
+        service->first = work->next;
+        if (service->first == NULL)
+            service->last = &service->first;
+    }
+    pthread_mutex_unlock(&service->lock);
+    return work;
+}
+
+static enum status execute_once(struct work *work, struct store_session *store)
+{
+    struct request *request = &work->request;
+    switch (work->task) {
+    case WORK_EXECUTE:
+        return core_execute(request, work->session, store, work->frame);
+    case WORK_AGAIN:
+        return core_execute_again(request, false);
+    case WORK_SKIP_OPTIONAL:
+        return core_execute_again(request, true);
+    case WORK_REFUSE:
+        return core_refuse(request, work->status);
+    }
+    return STATUS_INTERNAL;
+}
+
+/* Executes with as much room as the answer needs. False when there is no answer at all. */
+static bool execute(struct work *work, struct store_session *store)
+{
+    while (execute_once(work, store) != STATUS_OK) {
+        if (work_grow_reply(work, work->service->options.reply_max)) {
+            work->request.frame = work->frame;
+            continue;
+        }
+        if (work->task == WORK_REFUSE)
+            return false;
+        work->task = WORK_REFUSE;
+        work->status = STATUS_RESPONSE_TOO_LARGE;
+    }
+    return true;
+}
+
+/* What the client or its neighbours did is answered, and no news for the administrator. */
+static bool is_fault(enum status status)
+{
+    return status != STATUS_RESPONSE_TOO_LARGE && !somebody_was_faster(status);
+}
+
+/* One line a second at most: a full disk fails every request. */
+static void complain(struct service *service, enum status status)
+{
+    if (!is_fault(status))
+        return;
+    int64_t now = clock_monotonic();
+    int64_t last = atomic_load(&service->last_complaint);
+    if (now - last < 1000 ||
+        !atomic_compare_exchange_strong(&service->last_complaint, &last, now))
+        return;
+    log_critical("requests are refused: %s; see kmipctl status", status_text(status));
+}
+
+static void close_without_answer(struct work *work)
+{
+    work->reply.bytes = (struct bytes){0};
+    work->reply.close = true;
+    net_answer(work->connection, &work->reply);
+}
+
+static void work_on(struct service *service, struct work *work)
+{
+    if (work->task == WORK_REFUSE) {
+        atomic_fetch_add(&service->refused, 1);
+        complain(service, work->status);
+    } else {
+        atomic_fetch_add(&service->again, 1);
+    }
+    /* The worker's own session, whichever one the request was begun with. */
+    work->request.store = service->worker_store;
+    if (execute(work, service->worker_store))
+        pass_on(work);
+    else
+        close_without_answer(work);
+}
+
+static void *run_worker(void *argument)
+{
+    struct service *service = argument;
+    struct work *work;
+    while ((work = next_for_worker(service)) != NULL)
+        work_on(service, work);
+    return NULL;
+}
+
+/* ---- The way of a request ---- */
+
+static void release(struct net_reply *reply)
+{
+    work_give_back(CONTAINER_OF(reply, struct work, reply));
+}
+
+static void answer(struct work *work)
+{
+    struct service *service = work->service;
+    atomic_fetch_add_explicit(&service->requests, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&service->items, work->request.record_count, memory_order_relaxed);
+    work->reply.bytes = buffer_bytes(&work->request.reply);
+    work->reply.close = work->request.close;
+    net_answer(work->connection, &work->reply);
+}
+
+/* On the audit log's thread. */
+static void recorded(struct audit_ticket *ticket, enum status status)
+{
+    struct work *work = CONTAINER_OF(ticket, struct work, ticket);
+    if (status == STATUS_OK) {
+        answer(work);
+        return;
+    }
+    work->unrecorded = true;
+    give_to_worker(work, WORK_REFUSE, status);
+}
+
+static void record(struct work *work)
+{
+    struct request *request = &work->request;
+    if (request->record_count == 0 || work->unrecorded) {
+        answer(work);
+        return;
+    }
+    work->ticket.done = recorded;
+    audit_append(work->service->audit, request->records, request->record_count, &work->ticket);
+}
+
+/* On the committer's thread. */
+static void committed(struct store_transaction *transaction, enum status status)
+{
+    struct work *work = CONTAINER_OF(transaction, struct work, transaction);
+    if (status == STATUS_OK)
+        record(work);
+    else if (somebody_was_faster(status) && work->attempts++ < ATTEMPTS_MAX)
+        give_to_worker(work, WORK_AGAIN, status);
+    else if (request_only_optional(&work->request))
+        give_to_worker(work, WORK_SKIP_OPTIONAL, status);
+    else
+        give_to_worker(work, WORK_REFUSE, status);
+}
+
+/* An executed request goes to the store if it changes something, and to the audit log. */
+static void pass_on(struct work *work)
+{
+    struct request *request = &work->request;
+    if (request->change_count == 0) {
+        record(work);
+        return;
+    }
+    work->transaction = (struct store_transaction){
+        .changes = request->changes, .count = request->change_count, .done = committed};
+    store_submit(work->service->store, &work->transaction);
+}
+
+/* ---- What the network calls ---- */
+
+static void *opened(void *context, struct net_connection *connection, const struct net_peer *peer)
+{
+    (void)context;
+    (void)connection;
+    struct service_session *session = calloc(1, sizeof(*session));
+    if (session == NULL)
+        return NULL;
+    session->peer = peer;
+    memcpy(session->core.peer, peer->address, sizeof(session->core.peer));
+    if (peer->has_certificate)
+        hex_text(bytes_of(peer->fingerprint, sizeof(peer->fingerprint)),
+                 session->core.certificate);
+    return session;
+}
+
+static void closed(void *context, void *session)
+{
+    (void)context;
+    free(session);
+}
+
+/* What a session may do is looked at for each frame: certificates come and go. */
+static void bind_session(struct service *service, struct service_loop *loop,
+                         struct service_session *session)
+{
+    const struct net_peer *peer = session->peer;
+    enum status status = registry_bind(service->registry, loop->store,
+                                       peer->has_certificate ? peer->fingerprint : NULL,
+                                       &session->core, &session->generation);
+    if (status != STATUS_OK)
+        complain(service, status);
+}
+
+/* An answer that needs no memory: the connection goes. Only when none can be locked. */
+static void no_memory_release(struct net_reply *reply)
+{
+    free(reply);
+}
+
+static void close_for_lack_of_memory(struct service *service, struct net_connection *connection)
+{
+    struct net_reply *reply = calloc(1, sizeof(*reply));
+    complain(service, STATUS_NO_MEMORY);
+    if (reply == NULL)
+        abort(); /* not even a pointer's worth: nothing can be answered, and nothing may hang */
+    reply->close = true;
+    reply->release = no_memory_release;
+    net_answer(connection, reply);
+}
+
+static struct work *begin(struct service *service, struct service_session *session,
+                          struct net_connection *connection, struct bytes frame)
+{
+    struct service_loop *loop = &service->loops[net_connection_loop(connection)];
+    bind_session(service, loop, session);
+    struct work *work = work_take(&loop->pool, frame);
+    if (work == NULL) {
+        close_for_lack_of_memory(service, connection);
+        return NULL;
+    }
+    work->connection = connection;
+    work->session = &session->core;
+    work->task = WORK_EXECUTE;
+    work->reply.release = release;
+    return work;
+}
+
+static void frame(void *context, void *session, struct net_connection *connection,
+                  struct bytes bytes)
+{
+    struct service *service = context;
+    struct work *work = begin(service, session, connection, bytes);
+    if (work == NULL)
+        return;
+    if (execute(work, service->loops[net_connection_loop(connection)].store))
+        pass_on(work);
+    else
+        close_without_answer(work);
+}
+
+static void bad_frame(void *context, void *session, struct net_connection *connection,
+                      struct bytes header, enum status status)
+{
+    struct service *service = context;
+    /* What there is of a frame that is far too long is enough to find its version in. */
+    if (header.size > WORK_MEMORY / 2)
+        header.size = WORK_MEMORY / 2;
+    struct work *work = begin(service, session, connection, header);
+    if (work == NULL)
+        return;
+    if (core_reject_frame(&work->request, work->session, work->frame, status) == STATUS_OK)
+        record(work);
+    else
+        close_without_answer(work);
+}
+
+static void event(void *context, const char *address, const char *text)
+{
+    (void)context;
+    log_debug("connection peer=%s %s", address, text);
+}
+
+const struct net_handler *service_handler(struct service *service)
+{
+    return &service->handler;
+}
+
+/* ---- Opening and closing ---- */
+
+static enum status open_loops(struct service *service)
+{
+    unsigned loops = service->options.loops;
+    service->loops = calloc(loops, sizeof(*service->loops));
+    if (service->loops == NULL)
+        return STATUS_NO_MEMORY;
+    for (unsigned i = 0; i < loops; i++) {
+        struct service_loop *loop = &service->loops[i];
+        size_t ready = service->options.ready / loops + 1;
+        enum status status = work_pool_open(&loop->pool, service, service->core, ready);
+        if (status == STATUS_OK)
+            status = store_session_open(service->store, &loop->store);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+static enum status open_worker(struct service *service)
+{
+    enum status status = store_session_open(service->store, &service->worker_store);
+    if (status != STATUS_OK)
+        return status;
+    if (pthread_create(&service->worker, NULL, run_worker, service) != 0)
+        return STATUS_NO_MEMORY;
+    service->worker_runs = true;
+    return STATUS_OK;
+}
+
+static struct service *new_service(struct core *core, struct store *store, struct audit *audit,
+                                   const struct service_options *options)
+{
+    struct service *service = calloc(1, sizeof(*service));
+    if (service == NULL)
+        return NULL;
+    service->core = core;
+    service->store = store;
+    service->audit = audit;
+    service->options = *options;
+    service->last = &service->first;
+    service->last_complaint = INT64_MIN / 2;
+    service->handler = (struct net_handler){.context = service,
+                                            .opened = opened,
+                                            .frame = frame,
+                                            .bad_frame = bad_frame,
+                                            .closed = closed,
+                                            .event = event};
+    pthread_mutex_init(&service->lock, NULL);
+    pthread_cond_init(&service->wake, NULL);
+    return service;
+}
+
+enum status service_open(struct core *core, struct store *store, struct audit *audit,
+                         const struct service_options *options, struct service **ret_service,
+                         struct error *error)
+{
+    struct service *service = new_service(core, store, audit, options);
+    if (service == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "out of memory");
+    enum status status = registry_open(store, &service->registry);
+    if (status == STATUS_OK)
+        status = open_loops(service);
+    if (status == STATUS_OK)
+        status = open_worker(service);
+    if (status == STATUS_OK) {
+        *ret_service = service;
+        return STATUS_OK;
+    }
+    service_close(service);
+    return error_set(error, status,
+                     "cannot lock %u KiB of memory for answers: raise RLIMIT_MEMLOCK (ulimit -l, "
+                     "or LimitMEMLOCK= in the systemd unit): %s",
+                     options->ready * (WORK_MEMORY / 1024), status_text(status));
+}
+
+static void stop_worker(struct service *service)
+{
+    pthread_mutex_lock(&service->lock);
+    service->stopping = true;
+    pthread_cond_signal(&service->wake);
+    pthread_mutex_unlock(&service->lock);
+    pthread_join(service->worker, NULL);
+}
+
+void service_close(struct service *service)
+{
+    if (service == NULL)
+        return;
+    if (service->worker_runs)
+        stop_worker(service);
+    for (unsigned i = 0; service->loops != NULL && i < service->options.loops; i++) {
+        store_session_close(service->loops[i].store);
+        work_pool_close(&service->loops[i].pool);
+    }
+    free(service->loops);
+    store_session_close(service->worker_store);
+    registry_close(service->registry);
+    pthread_mutex_destroy(&service->lock);
+    pthread_cond_destroy(&service->wake);
+    free(service);
+}
+
+void service_counters(struct service *service, struct service_counters *ret_counters)
+{
+    *ret_counters = (struct service_counters){
+        .requests = atomic_load(&service->requests),
+        .items = atomic_load(&service->items),
+        .refused = atomic_load(&service->refused),
+        .again = atomic_load(&service->again),
+    };
+}

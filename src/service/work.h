@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request in flight, with the locked memory for its bytes and its answer. */
+#ifndef KMIPD_SERVICE_WORK_H
+#define KMIPD_SERVICE_WORK_H
+
+#include "service/service.h"
+
+#define WORK_MEMORY 8192 /* frame and answer of nearly every request */
+
+struct work_pool;
+
+/* What the worker thread does with a work that it is given. */
+enum work_task {
+    WORK_EXECUTE,       /* execute: the request may take long */
+    WORK_AGAIN,         /* execute again: a conflict */
+    WORK_SKIP_OPTIONAL, /* execute again without the changes that may be left out */
+    WORK_REFUSE,        /* answer with `status` instead */
+};
+
+struct work {
+    struct request request;
+    struct store_transaction transaction;
+    struct audit_ticket ticket;
+    struct net_reply reply;
+    struct net_connection *connection;
+    struct service *service;
+    const struct core_session *session;
+    struct bytes frame;    /* a copy, in `memory` */
+    enum work_task task;
+    enum status status;    /* why it is refused */
+    unsigned attempts;
+    bool unrecorded;       /* the audit log has failed: the refusal goes out without a record */
+    struct work_pool *pool;
+    uint8_t *memory;       /* frame, then answer */
+    size_t memory_size;
+    uint8_t *own_memory;   /* the WORK_MEMORY bytes it always has */
+    struct work *next;
+};
+
+/* The works of one loop; taken and given back on its thread. */
+struct work_pool {
+    struct work *free;
+    struct core *core;
+    struct service *service;
+    uint8_t *slab;
+    size_t slab_size;
+    struct work *works; /* the array over the slab */
+    size_t count;
+};
+
+enum status work_pool_open(struct work_pool *pool, struct service *service, struct core *core,
+                           size_t count) MUST_USE;
+void work_pool_close(struct work_pool *pool);
+
+/* A work with a copy of `frame`; NULL when no more memory can be locked. */
+struct work *work_take(struct work_pool *pool, struct bytes frame);
+
+/* Wipes it and gives it back. On the thread of the pool's loop. */
+void work_give_back(struct work *work);
+
+/* Makes room for a longer answer: doubles the memory behind the frame up to `maximum`. False when
+ * that is reached or memory cannot be locked. */
+bool work_grow_reply(struct work *work, size_t maximum);
+
+#endif
