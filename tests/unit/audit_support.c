@@ -11,16 +11,26 @@
 struct audit_report support_report;
 struct error support_error;
 
-int support_setup(void **state)
+static int setup_in(const char *base, void **state)
 {
     static char path[SUPPORT_PATH_SIZE];
-    const char *base = getenv("TMPDIR");
-    (void)snprintf(path, sizeof(path), "%s/kmipd-audit-XXXXXX", base != NULL ? base : "/tmp");
+    (void)snprintf(path, sizeof(path), "%s/kmipd-audit-XXXXXX", base);
     if (mkdtemp(path) == NULL)
         return -1;
     (void)strcat(path, "/log");
     *state = path;
     return 0;
+}
+
+int support_setup(void **state)
+{
+    const char *base = getenv("TMPDIR");
+    return setup_in(base != NULL ? base : "/tmp", state);
+}
+
+int support_setup_in_memory(void **state)
+{
+    return setup_in("/dev/shm", state) == 0 ? 0 : support_setup(state);
 }
 
 static void delete_tree(const char *path)
@@ -126,9 +136,11 @@ uint8_t *support_read(const char *path, size_t *ret_size)
 
 void support_replace(const char *path, const void *data, size_t size)
 {
-    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    /* Not O_TRUNC: ext4 then waits for the disk at the end. */
+    int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(file >= 0);
     assert_true(write(file, data, size) == (ssize_t)size);
+    assert_int_equal(ftruncate(file, (off_t)size), 0);
     (void)close(file);
 }
 

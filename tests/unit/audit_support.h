@@ -15,8 +15,10 @@
 #define SUPPORT_PATH_SIZE 128
 #define SUPPORT_FILE_MAX  (4u << 20)
 
-/* Group setup and teardown for each test: *state is the path of a log not yet made. */
+/* Setup and teardown of each test: *state is the path of a log not yet made; on a file system in
+ * memory if there is one, for tests that do not need a real one. */
 int support_setup(void **state);
+int support_setup_in_memory(void **state);
 int support_teardown(void **state);
 
 /* Opens the log with these limits; the test fails if that fails. */
