@@ -71,8 +71,8 @@ static size_t count_instances(const struct object *object, struct bytes name)
 {
     size_t count = 0;
     for (size_t i = 0; i < object->count; i++)
-        count += object->attributes[i].name.size > 0 &&
-                 bytes_equal(object->attributes[i].name, name);
+        count +=
+            object->attributes[i].name.size > 0 && bytes_equal(object->attributes[i].name, name);
     return count;
 }
 
@@ -155,8 +155,8 @@ static bool rule_permits(enum kmip_rule rule, const struct object *object, enum 
     return false;
 }
 
-static bool client_may_change(const struct request *request,
-                              const struct kmip_attribute_info *info, const struct object *object)
+static bool client_may_change(const struct request *request, const struct kmip_attribute_info *info,
+                              const struct object *object)
 {
     return rule_permits((enum kmip_rule)info->client_may, object, (enum kmip_attribute)info->id,
                         request_seconds(request));
@@ -197,9 +197,9 @@ enum status attributes_add(struct request *request, struct object *object,
     const struct kmip_attribute_info *info = info_of(named->name);
     if (info == NULL && !is_client_custom(named->name))
         return STATUS_ATTRIBUTE_READ_ONLY;
-    if (info != NULL && (!applies(request, info, object) ||
-                         (info->set_by & KMIP_SIDE_CLIENT) == 0 ||
-                         !client_may_change(request, info, object)))
+    if (info != NULL &&
+        (!applies(request, info, object) || (info->set_by & KMIP_SIDE_CLIENT) == 0 ||
+         !client_may_change(request, info, object)))
         return STATUS_ATTRIBUTE_READ_ONLY;
     /* "SHALL NOT be specified" (KMIP 1.4 §4.14); an index of 0 for the first instance is what
      * MySQL's client sends and harms nobody. */
@@ -244,9 +244,8 @@ enum status attributes_delete(struct request *request, struct object *object, st
                               int32_t index, struct attribute *ret_attribute)
 {
     const struct kmip_attribute_info *info = info_of(name);
-    if (info != NULL &&
-        !rule_permits((enum kmip_rule)info->client_deletes, object, (enum kmip_attribute)info->id,
-                      request_seconds(request)))
+    if (info != NULL && !rule_permits((enum kmip_rule)info->client_deletes, object,
+                                      (enum kmip_attribute)info->id, request_seconds(request)))
         return STATUS_ATTRIBUTE_READ_ONLY;
     if (info == NULL && attribute_is_custom(name) && !is_client_custom(name))
         return STATUS_ATTRIBUTE_READ_ONLY;
@@ -303,8 +302,7 @@ bool attribute_term(struct arena *arena, struct bytes name, const struct kmip_an
 enum status attributes_terms(struct request *request, const struct object *object,
                              const struct store_term **ret_terms, size_t *ret_count)
 {
-    struct store_term *terms =
-        arena_allocate_array(&request->arena, object->count, sizeof(*terms));
+    struct store_term *terms = arena_allocate_array(&request->arena, object->count, sizeof(*terms));
     if (terms == NULL)
         return STATUS_TOO_LARGE;
     size_t count = 0;
@@ -330,8 +328,7 @@ struct name_search {
 static bool has_name(const struct object *object, const struct kmip_any *name)
 {
     for (size_t i = 0; i < object->count; i++)
-        if (is_name(object->attributes[i].info) &&
-            value_equal(&object->attributes[i].value, name))
+        if (is_name(object->attributes[i].info) && value_equal(&object->attributes[i].value, name))
             return true;
     return false;
 }
@@ -362,8 +359,8 @@ static bool taken_in_request(const struct request *request, const struct object 
                              const struct kmip_any *name)
 {
     for (const struct object *other = request->objects; other != NULL; other = other->next)
-        if (!uuid_equal(&other->row.id, &object->row.id) && other->changed && !lifecycle_is_destroyed(other) &&
-            has_name(other, name))
+        if (!uuid_equal(&other->row.id, &object->row.id) && other->changed &&
+            !lifecycle_is_destroyed(other) && has_name(other, name))
             return true;
     return false;
 }
@@ -393,8 +390,8 @@ enum status attributes_check_names(struct request *request, const struct object 
     for (size_t i = 0; i < object->count; i++) {
         if (!is_name(object->attributes[i].info))
             continue;
-        enum status status = check_name(request, object, object->attributes[i].name,
-                                        &object->attributes[i].value);
+        enum status status =
+            check_name(request, object, object->attributes[i].name, &object->attributes[i].value);
         if (status != STATUS_OK)
             return status;
     }

@@ -17,9 +17,9 @@ bool attribute_is_custom(struct bytes name);
  * object: INVALID_FIELD; values of the wrong type or out of range: INVALID_FIELD; too many
  * instances: INDEX_OUT_OF_BOUNDS; a Template object named: OBJECT_NOT_FOUND.
  */
-enum status attributes_from_template(struct request *request, struct object *object,
-                                     const struct kmip_template_attribute *template_attribute)
-    MUST_USE;
+enum status
+attributes_from_template(struct request *request, struct object *object,
+                         const struct kmip_template_attribute *template_attribute) MUST_USE;
 
 /* Add Attribute. *ret_attribute is the new instance, valid until the next change of the object. */
 enum status attributes_add(struct request *request, struct object *object,

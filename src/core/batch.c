@@ -77,8 +77,7 @@ static void record(struct request *request, enum status status, struct bytes det
         .detail = detail,
     };
     if (request->operation != 0)
-        entry->operation =
-            bytes_of_text(kmip_value_text(KMIP_TAG_OPERATION, request->operation));
+        entry->operation = bytes_of_text(kmip_value_text(KMIP_TAG_OPERATION, request->operation));
     if (status != STATUS_OK)
         entry->reason = bytes_of_text(kmip_value_text(
             KMIP_TAG_RESULT_REASON, kmip_result_reason(status, answer_version(request->version))));
@@ -98,27 +97,6 @@ static void write_failure(struct request *request, const struct kmip_request_ite
     };
     kmip_encode_structure(KMIP_TAG_BATCH_ITEM, &kmip_response_item_shape, &failure, version,
                           &request->reply);
-}
-
-/* The edits of an item that succeeded take their objects' places. */
-static void keep_edits(struct request *request)
-{
-    while (request->edits != NULL) {
-        struct object *edit = request->edits;
-        request->edits = edit->next;
-        struct object *original = edit->original;
-        if (original == NULL) {
-            edit->next = request->objects;
-            request->objects = edit;
-            continue;
-        }
-        struct object *next = original->next;
-        bool optional = edit->optional && (!original->changed || original->optional);
-        *original = *edit;
-        original->optional = optional;
-        original->original = NULL;
-        original->next = next;
-    }
 }
 
 /* Takes back what an item has written: it may have been part of a key. */
@@ -162,7 +140,7 @@ static enum status run_item(struct request *request, const struct kmip_request_i
     if (status == STATUS_OK) {
         ttlv_end(reply, payload);
         ttlv_end(reply, mark);
-        keep_edits(request);
+        request_keep_edits(request);
     } else if (buffer_status(reply) == STATUS_OK) {
         truncate_reply(request, start);
         write_failure(request, item, status);
@@ -221,38 +199,6 @@ static enum status check_header(struct request *request, const struct kmip_reque
     return request_authenticate(request, header->authentication);
 }
 
-static enum status make_change(struct request *request, struct object *object,
-                               struct store_change *change)
-{
-    enum status status = object_encode(object, &request->arena);
-    change->kind = object->inserted ? STORE_INSERT : STORE_UPDATE;
-    if (status == STATUS_OK)
-        status = attributes_terms(request, object, &change->terms, &change->term_count);
-    change->row = object->row;
-    return status;
-}
-
-static enum status collect_changes(struct request *request)
-{
-    size_t count = 0;
-    for (struct object *object = request->objects; object != NULL; object = object->next)
-        count += object->changed;
-    if (count == 0)
-        return STATUS_OK;
-    request->changes = arena_allocate_array(&request->arena, count, sizeof(*request->changes));
-    if (request->changes == NULL)
-        return STATUS_TOO_LARGE;
-    for (struct object *object = request->objects; object != NULL; object = object->next) {
-        if (!object->changed)
-            continue;
-        enum status status =
-            make_change(request, object, &request->changes[request->change_count++]);
-        if (status != STATUS_OK)
-            return status;
-    }
-    return STATUS_OK;
-}
-
 /* One pass over a decoded message, from clean hands. */
 static enum status pass(struct request *request, const struct kmip_request *message)
 {
@@ -263,7 +209,7 @@ static enum status pass(struct request *request, const struct kmip_request *mess
     if (request->records == NULL)
         return STATUS_TOO_LARGE;
     enum status status = run_items(request, message);
-    return status == STATUS_OK ? collect_changes(request) : status;
+    return status == STATUS_OK ? request_collect_changes(request) : status;
 }
 
 static bool too_large_for_client(const struct request *request,
@@ -286,8 +232,7 @@ static enum status run_message(struct request *request)
 {
     struct kmip_request message;
     uint16_t version;
-    enum status status =
-        kmip_decode_request(request->frame, &request->arena, &version, &message);
+    enum status status = kmip_decode_request(request->frame, &request->arena, &version, &message);
     request->version = version;
     if (status != STATUS_OK)
         return reject(request, status == STATUS_TOO_LARGE ? STATUS_BUSY : status);

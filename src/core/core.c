@@ -20,8 +20,8 @@ enum status core_open(struct store *store, struct keymanager *keymanager, struct
     core->options = *options;
     enum status status = shield_init();
     if (status == STATUS_OK)
-        status = key_cache_open(options->key_cache_entries, options->key_cache_seconds,
-                                &core->keys);
+        status =
+            key_cache_open(options->key_cache_entries, options->key_cache_seconds, &core->keys);
     if (status == STATUS_OK)
         status = credential_cache_open(&core->credentials);
     if (status != STATUS_OK) {

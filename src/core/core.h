@@ -73,8 +73,8 @@ struct request {
     uint16_t version; /* of the request's header; answers are in it */
     struct uuid placeholder;
     bool has_placeholder;
-    bool skip_optional;  /* leave out changes marked optional: the store cannot write */
-    enum status refusal; /* not OK: answer each item with it instead of running it */
+    bool skip_optional;     /* leave out changes marked optional: the store cannot write */
+    enum status refusal;    /* not OK: answer each item with it instead of running it */
     struct object *objects; /* read or made by this request */
     struct object *edits;   /* of the item that runs */
     uint32_t operation;     /* of the item that runs */

@@ -25,8 +25,7 @@ enum status credential_cache_open(struct credential_cache **ret_cache)
         return STATUS_NO_MEMORY;
     enum status status = secret_random(&cache->key, SHA256_SIZE);
     /* Places that were never filled must match nothing that anybody can compute. */
-    if (status == STATUS_OK &&
-        RAND_bytes(&cache->digests[0][0], (int)sizeof(cache->digests)) != 1)
+    if (status == STATUS_OK && RAND_bytes(&cache->digests[0][0], (int)sizeof(cache->digests)) != 1)
         status = STATUS_CRYPTO_FAILED;
     if (status != STATUS_OK) {
         secret_free(&cache->key);

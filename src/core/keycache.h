@@ -13,8 +13,8 @@
 struct key_cache;
 
 /* At most `entries` keys, each for at most `seconds`. */
-enum status key_cache_open(unsigned entries, unsigned seconds, struct key_cache **ret_cache)
-    MUST_USE;
+enum status key_cache_open(unsigned entries, unsigned seconds,
+                           struct key_cache **ret_cache) MUST_USE;
 void key_cache_close(struct key_cache *cache); /* NULL is fine */
 
 /*

@@ -34,9 +34,8 @@ static enum status decode_item(const struct ttlv_item *item, struct arena *arena
     if (item->tag == KMIP_TAG_ATTRIBUTE)
         return decode_named(item, arena, ret_attribute);
     const struct kmip_attribute_info *info = kmip_attribute_by_tag(item->tag);
-    *ret_attribute = (struct attribute){.info = info,
-                                        .tag = item->tag,
-                                        .value = {(uint8_t)item->type, item->value}};
+    *ret_attribute = (struct attribute){
+        .info = info, .tag = item->tag, .value = {(uint8_t)item->type, item->value}};
     if (info != NULL)
         ret_attribute->name = bytes_of_text(info->name);
     return STATUS_OK;
@@ -72,8 +71,8 @@ static void encode_attribute(const struct attribute *attribute, struct buffer *b
     struct kmip_named_attribute named = {.name = attribute->name, .value = attribute->value};
     if (attribute->index != 0)
         named.index = kmip_number(attribute->index);
-    kmip_encode_structure(KMIP_TAG_ATTRIBUTE, &kmip_named_attribute_shape, &named,
-                          KMIP_VERSION_1_4, buffer);
+    kmip_encode_structure(KMIP_TAG_ATTRIBUTE, &kmip_named_attribute_shape, &named, KMIP_VERSION_1_4,
+                          buffer);
 }
 
 enum status object_encode(struct object *object, struct arena *arena)
@@ -183,10 +182,9 @@ enum status object_set(struct object *object, struct arena *arena, enum kmip_att
 enum status object_set_item(struct object *object, struct arena *arena, uint32_t tag,
                             struct kmip_any value)
 {
-    return object_append(object, arena,
-                         (struct attribute){.info = kmip_attribute_by_tag(tag),
-                                            .tag = tag,
-                                            .value = value});
+    return object_append(
+        object, arena,
+        (struct attribute){.info = kmip_attribute_by_tag(tag), .tag = tag, .value = value});
 }
 
 void object_remove(struct object *object, struct attribute *attribute)

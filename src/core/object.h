@@ -36,7 +36,7 @@ struct object {
     bool decoded;                 /* attributes stand for row.attributes */
     bool changed;
     bool inserted;
-    bool optional; /* its change may be left out when the store cannot write (Fresh) */
+    bool optional;           /* its change may be left out when the store cannot write (Fresh) */
     struct object *original; /* of an edit: see request_edit() */
     struct object *next;
 };
@@ -74,8 +74,8 @@ enum status object_set_item(struct object *object, struct arena *arena, uint32_t
                             struct kmip_any value) MUST_USE;
 
 /* Appends an instance as it is. */
-enum status object_append(struct object *object, struct arena *arena, struct attribute attribute)
-    MUST_USE;
+enum status object_append(struct object *object, struct arena *arena,
+                          struct attribute attribute) MUST_USE;
 
 /* Removes an instance that object_find() gave. */
 void object_remove(struct object *object, struct attribute *attribute);

@@ -2,11 +2,11 @@
 /* What a request has in its hands: its objects, its memory, its keys. Batches are in batch.c. */
 #include "core/request.h"
 
+#include "core/attributes.h"
 #include "core/keycache.h"
 #include "core/lifecycle.h"
 
-void request_init(struct request *request, struct core *core, void *reply_memory,
-                  size_t reply_size)
+void request_init(struct request *request, struct core *core, void *reply_memory, size_t reply_size)
 {
     *request = (struct request){.core = core};
     buffer_over(&request->reply, reply_memory, reply_size);
@@ -113,8 +113,7 @@ enum status request_decoded_object(struct request *request, struct bytes unique_
     return status == STATUS_OK ? object_decode(*ret_object, &request->arena) : status;
 }
 
-enum status request_edit(struct request *request, struct object *object,
-                         struct object **ret_object)
+enum status request_edit(struct request *request, struct object *object, struct object **ret_object)
 {
     enum status status = object_decode(object, &request->arena);
     if (status != STATUS_OK)
@@ -201,8 +200,7 @@ enum status request_wrap(struct request *request, struct object *object,
     struct buffer wrapped;
     struct wrap_binding binding = binding_of(request, object);
     buffer_init(&wrapped, plaintext->size + WRAPPED_OVERHEAD_MAX);
-    enum status status =
-        keymanager_wrap(request->core->keymanager, &binding, plaintext, &wrapped);
+    enum status status = keymanager_wrap(request->core->keymanager, &binding, plaintext, &wrapped);
     if (status == STATUS_OK &&
         !arena_copy(&request->arena, buffer_bytes(&wrapped), &object->row.wrapped.blob))
         status = STATUS_TOO_LARGE;
@@ -226,6 +224,58 @@ enum status request_unwrap(struct request *request, const struct object *object,
     if (status == STATUS_OK)
         key_cache_put(core->keys, &object->row.id, blob, request->now, ret_plaintext);
     return status;
+}
+
+void request_keep_edits(struct request *request)
+{
+    while (request->edits != NULL) {
+        struct object *edit = request->edits;
+        request->edits = edit->next;
+        struct object *original = edit->original;
+        if (original == NULL) {
+            edit->next = request->objects;
+            request->objects = edit;
+            continue;
+        }
+        struct object *next = original->next;
+        bool optional = edit->optional && (!original->changed || original->optional);
+        *original = *edit;
+        original->optional = optional;
+        original->original = NULL;
+        original->next = next;
+    }
+}
+
+static enum status make_change(struct request *request, struct object *object,
+                               struct store_change *change)
+{
+    enum status status = object_encode(object, &request->arena);
+    change->kind = object->inserted ? STORE_INSERT : STORE_UPDATE;
+    if (status == STATUS_OK)
+        status = attributes_terms(request, object, &change->terms, &change->term_count);
+    change->row = object->row;
+    return status;
+}
+
+enum status request_collect_changes(struct request *request)
+{
+    size_t count = 0;
+    for (struct object *object = request->objects; object != NULL; object = object->next)
+        count += object->changed;
+    if (count == 0)
+        return STATUS_OK;
+    request->changes = arena_allocate_array(&request->arena, count, sizeof(*request->changes));
+    if (request->changes == NULL)
+        return STATUS_TOO_LARGE;
+    for (struct object *object = request->objects; object != NULL; object = object->next) {
+        if (!object->changed)
+            continue;
+        enum status status =
+            make_change(request, object, &request->changes[request->change_count++]);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
 }
 
 /* What vCenter 7.0 and later write on each key (recorded), in the order of a sentence. */
@@ -274,8 +324,7 @@ void request_note_product(struct request *request, const struct object *object)
         return;
     buffer_over(&text, memory, PRODUCT_MAX);
     for (size_t i = 0; i < ARRAY_COUNT(product_attributes); i++) {
-        struct bytes value =
-            find_custom_text(attributes, bytes_of_text(product_attributes[i]));
+        struct bytes value = find_custom_text(attributes, bytes_of_text(product_attributes[i]));
         if (value.size == 0 || value.size + 1 > PRODUCT_MAX - text.size)
             continue;
         buffer_append(&text, " ", text.size > 0);

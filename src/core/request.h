@@ -95,6 +95,15 @@ enum status request_wrap(struct request *request, struct object *object,
 enum status request_unwrap(struct request *request, const struct object *object,
                            struct secret *ret_plaintext) MUST_USE;
 
+/* Destroys an edited object (KMIP 1.4 §4.21); PERMISSION_DENIED where its state forbids it. */
+enum status request_destroy(struct request *request, struct object *object) MUST_USE;
+
+/* The edits take their objects' places: the item has succeeded. */
+void request_keep_edits(struct request *request);
+
+/* Makes request->changes of all objects that were changed. */
+enum status request_collect_changes(struct request *request) MUST_USE;
+
 /* Checks the header's credentials, where the adapter has one configured (core/credential.c). */
 enum status request_authenticate(struct request *request,
                                  const struct kmip_authentication *authentication) MUST_USE;

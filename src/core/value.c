@@ -62,8 +62,8 @@ struct kmip_any value_structure(struct arena *arena, const struct kmip_shape *sh
     struct bytes copy;
     buffer_init(&buffer, STRUCTURE_MAX);
     kmip_encode(shape, structure, KMIP_VERSION_LATEST, &buffer);
-    bool made = buffer_status(&buffer) == STATUS_OK &&
-                arena_copy(arena, buffer_bytes(&buffer), &copy);
+    bool made =
+        buffer_status(&buffer) == STATUS_OK && arena_copy(arena, buffer_bytes(&buffer), &copy);
     buffer_free(&buffer);
     return made ? (struct kmip_any){TTLV_STRUCTURE, copy} : (struct kmip_any){0};
 }

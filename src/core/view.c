@@ -73,8 +73,8 @@ struct view {
     size_t count;
 };
 
-static void add_stored(struct request *request, const struct object *object,
-                       enum kmip_attribute id, struct view *view)
+static void add_stored(struct request *request, const struct object *object, enum kmip_attribute id,
+                       struct view *view)
 {
     for (size_t i = 0; i < object->count; i++) {
         const struct attribute *attribute = &object->attributes[i];

@@ -71,14 +71,20 @@ struct kmip_shape {
 };
 
 /* For the tables: one field, as TAG, KIND, flags, since, member. */
-#define KMIP_FIELD(type, tag_name, kind_name, flag_bits, since_version, member) \
-    {KMIP_TAG_##tag_name, KMIP_FIELD_##kind_name, flag_bits, since_version, \
-     offsetof(struct type, member), NULL}
-#define KMIP_NESTED(type, tag_name, flag_bits, since_version, member, nested_shape) \
-    {KMIP_TAG_##tag_name, KMIP_FIELD_STRUCTURE, flag_bits, since_version, \
-     offsetof(struct type, member), &(nested_shape)}
-#define KMIP_SHAPE(type, field_table) \
-    {sizeof(struct type), field_table, ARRAY_COUNT(field_table)}
+#define KMIP_FIELD(type, tag_name, kind_name, flag_bits, since_version, member)                    \
+    {                                                                                              \
+        KMIP_TAG_##tag_name, KMIP_FIELD_##kind_name, flag_bits, since_version,                     \
+            offsetof(struct type, member), NULL                                                    \
+    }
+#define KMIP_NESTED(type, tag_name, flag_bits, since_version, member, nested_shape)                \
+    {                                                                                              \
+        KMIP_TAG_##tag_name, KMIP_FIELD_STRUCTURE, flag_bits, since_version,                       \
+            offsetof(struct type, member), &(nested_shape)                                         \
+    }
+#define KMIP_SHAPE(type, field_table)                                                              \
+    {                                                                                              \
+        sizeof(struct type), field_table, ARRAY_COUNT(field_table)                                 \
+    }
 
 /*
  * Reads all that is left of `reader` as the fields of `shape` into `ret_struct` (zeroed first).

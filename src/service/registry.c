@@ -67,8 +67,8 @@ static bool copy_adapter(void *context, const struct adapter_row *row)
 {
     struct copy *copy = context;
     struct registry *registry = copy->registry;
-    struct adapter_row *place = next_place(copy, (void **)&registry->adapters,
-                                           &registry->adapter_count, sizeof(*row));
+    struct adapter_row *place =
+        next_place(copy, (void **)&registry->adapters, &registry->adapter_count, sizeof(*row));
     if (place != NULL)
         *place = *row;
     return place != NULL;
@@ -78,9 +78,8 @@ static bool copy_certificate(void *context, const struct certificate_row *row)
 {
     struct copy *copy = context;
     struct registry *registry = copy->registry;
-    struct known_certificate *place =
-        next_place(copy, (void **)&registry->certificates, &registry->certificate_count,
-                   sizeof(*place));
+    struct known_certificate *place = next_place(copy, (void **)&registry->certificates,
+                                                 &registry->certificate_count, sizeof(*place));
     if (place == NULL)
         return false;
     memcpy(place->fingerprint, row->fingerprint, sizeof(place->fingerprint));
@@ -131,8 +130,8 @@ static enum status load(struct registry *registry, struct store_session *store)
     if (registry->adapter_count > 0)
         qsort(registry->adapters, registry->adapter_count, sizeof(*registry->adapters), by_id);
     if (registry->certificate_count > 0)
-        qsort(registry->certificates, registry->certificate_count,
-              sizeof(*registry->certificates), by_fingerprint);
+        qsort(registry->certificates, registry->certificate_count, sizeof(*registry->certificates),
+              by_fingerprint);
     registry->generation = generation;
     registry->loaded = true;
     return STATUS_OK;

@@ -127,8 +127,7 @@ static void complain(struct service *service, enum status status)
         return;
     int64_t now = clock_monotonic();
     int64_t last = atomic_load(&service->last_complaint);
-    if (now - last < 1000 ||
-        !atomic_compare_exchange_strong(&service->last_complaint, &last, now))
+    if (now - last < 1000 || !atomic_compare_exchange_strong(&service->last_complaint, &last, now))
         return;
     log_critical("requests are refused: %s; see kmipctl status", status_text(status));
 }
@@ -244,8 +243,7 @@ static void *opened(void *context, struct net_connection *connection, const stru
     session->peer = peer;
     memcpy(session->core.peer, peer->address, sizeof(session->core.peer));
     if (peer->has_certificate)
-        hex_text(bytes_of(peer->fingerprint, sizeof(peer->fingerprint)),
-                 session->core.certificate);
+        hex_text(bytes_of(peer->fingerprint, sizeof(peer->fingerprint)), session->core.certificate);
     return session;
 }
 

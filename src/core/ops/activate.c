@@ -18,8 +18,8 @@ enum status operation_activate(struct request *request, struct ttlv_reader paylo
     if (status == STATUS_OK)
         status = request_edit_object(request, asked.unique_identifier, &object);
     if (status == STATUS_OK)
-        status = lifecycle_move(object, &request->arena, KMIP_CAUSE_ACTIVATE,
-                                request_seconds(request));
+        status =
+            lifecycle_move(object, &request->arena, KMIP_CAUSE_ACTIVATE, request_seconds(request));
     if (status == STATUS_OK)
         status = request_changed(request, object);
     if (status == STATUS_OK)

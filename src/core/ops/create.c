@@ -8,8 +8,9 @@ static enum status key_length(struct request *request, struct object *object, ui
     int64_t bits;
     if (!object_number(object, KMIP_ATTRIBUTE_CRYPTOGRAPHIC_LENGTH, &bits)) {
         bits = material_default_bits(algorithm);
-        enum status status = object_set(object, &request->arena, KMIP_ATTRIBUTE_CRYPTOGRAPHIC_LENGTH,
-                                        value_integer(&request->arena, (int32_t)bits));
+        enum status status =
+            object_set(object, &request->arena, KMIP_ATTRIBUTE_CRYPTOGRAPHIC_LENGTH,
+                       value_integer(&request->arena, (int32_t)bits));
         if (status != STATUS_OK)
             return status;
     }
@@ -40,8 +41,7 @@ enum status operation_create(struct request *request, struct ttlv_reader payload
     struct kmip_create_request asked;
     struct object *object;
     struct secret material = {0};
-    enum status status =
-        kmip_decode(&kmip_create_request_shape, payload, &request->arena, &asked);
+    enum status status = kmip_decode(&kmip_create_request_shape, payload, &request->arena, &asked);
     if (status != STATUS_OK)
         return status;
     if (asked.object_type.value != KMIP_OBJECT_TYPE_SYMMETRIC_KEY)

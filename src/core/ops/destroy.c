@@ -13,7 +13,21 @@ static enum status destroy_stateless(struct request *request, struct object *obj
                       value_date_time(&request->arena, request_seconds(request)));
 }
 
-/* KMIP 1.4 §4.21: the key material goes, the attributes stay. Not while Active. */
+/* The key material goes, the attributes stay. */
+enum status request_destroy(struct request *request, struct object *object)
+{
+    enum status status =
+        lifecycle_has_state(object->row.object_type)
+            ? lifecycle_move(object, &request->arena, KMIP_CAUSE_DESTROY, request_seconds(request))
+            : destroy_stateless(request, object);
+    if (status == STATUS_OK)
+        status = request_changed(request, object);
+    if (status == STATUS_OK)
+        object->row.wrapped = (struct wrapped){0};
+    return status;
+}
+
+/* KMIP 1.4 §4.21. Not while Active. */
 enum status operation_destroy(struct request *request, struct ttlv_reader payload)
 {
     struct kmip_identifier asked;
@@ -21,18 +35,10 @@ enum status operation_destroy(struct request *request, struct ttlv_reader payloa
     enum status status = kmip_decode(&kmip_identifier_shape, payload, &request->arena, &asked);
     if (status == STATUS_OK)
         status = request_edit_object(request, asked.unique_identifier, &object);
-    if (status != STATUS_OK)
-        return status;
-    status = lifecycle_has_state(object->row.object_type)
-                 ? lifecycle_move(object, &request->arena, KMIP_CAUSE_DESTROY,
-                                  request_seconds(request))
-                 : destroy_stateless(request, object);
     if (status == STATUS_OK)
-        status = request_changed(request, object);
-    if (status != STATUS_OK)
-        return status;
-    object->row.wrapped = (struct wrapped){0};
-    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER,
-                    request_identifier(request, object));
-    return STATUS_OK;
+        status = request_destroy(request, object);
+    if (status == STATUS_OK)
+        ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER,
+                        request_identifier(request, object));
+    return status;
 }

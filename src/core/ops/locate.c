@@ -16,10 +16,10 @@ struct search {
     const struct kmip_locate_request *asked;
     struct kmip_list wanted; /* struct kmip_named_attribute, without the Unique Identifier */
     struct store_query query;
-    bool with_destroyed;  /* asked for by State */
-    size_t skip;          /* Offset Items still to go */
-    size_t maximum;       /* how many to return */
-    size_t matched;       /* all that matched, skipped ones included */
+    bool with_destroyed; /* asked for by State */
+    size_t skip;         /* Offset Items still to go */
+    size_t maximum;      /* how many to return */
+    size_t matched;      /* all that matched, skipped ones included */
     size_t returned;
     struct uuid last;     /* the one found last */
     struct arena scratch; /* for one candidate */
@@ -171,8 +171,8 @@ static enum status plan(struct search *search)
     uint64_t *terms = arena_allocate_array(&request->arena, search->wanted.count, sizeof(*terms));
     if (terms == NULL)
         return STATUS_TOO_LARGE;
-    search->query = (struct store_query){
-        .adapter = request->session->adapter, .terms = terms, .limit = PAGE};
+    search->query =
+        (struct store_query){.adapter = request->session->adapter, .terms = terms, .limit = PAGE};
     for (size_t i = 0; i < search->wanted.count; i++) {
         struct store_term term;
         if (attribute_term(&request->arena, items[i].name, &items[i].value, &term))
@@ -193,8 +193,8 @@ static enum status collect_wanted(struct search *search)
     const struct kmip_list *outer = &asked->attributes;
     const struct kmip_list *inner =
         asked->template_attribute != NULL ? &asked->template_attribute->attributes : &none;
-    struct kmip_named_attribute *items = arena_allocate_array(
-        &search->request->arena, outer->count + inner->count, sizeof(*items));
+    struct kmip_named_attribute *items =
+        arena_allocate_array(&search->request->arena, outer->count + inner->count, sizeof(*items));
     if (items == NULL)
         return STATUS_TOO_LARGE;
     if (inner->count > 0)

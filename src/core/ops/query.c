@@ -42,8 +42,7 @@ static enum status list_objects(struct request *request, struct kmip_query_respo
     return STATUS_OK;
 }
 
-static enum status server_information(struct request *request,
-                                      struct kmip_query_response *response)
+static enum status server_information(struct request *request, struct kmip_query_response *response)
 {
     (void)request;
     response->vendor_identification = BYTES_LITERAL(VENDOR_IDENTIFICATION);
@@ -108,8 +107,7 @@ static const struct {
 static enum status answer_function(struct request *request, uint32_t function,
                                    struct kmip_query_response *response)
 {
-    const struct kmip_value_info *info =
-        kmip_value_by_number(KMIP_TAG_QUERY_FUNCTION, function);
+    const struct kmip_value_info *info = kmip_value_by_number(KMIP_TAG_QUERY_FUNCTION, function);
     if (info == NULL || !kmip_in_version(info->since, info->until, request->version))
         return STATUS_INVALID_FIELD;
     for (size_t i = 0; i < ARRAY_COUNT(functions); i++)

@@ -54,9 +54,8 @@ static enum status read_key_block(struct request *request, const struct kmip_key
         return STATUS_KEY_COMPRESSION_NOT_SUPPORTED;
     if (block->key_value.type != TTLV_STRUCTURE)
         return block->key_value.type == 0 ? STATUS_MISSING_DATA : STATUS_INVALID_FIELD;
-    enum status status = kmip_decode(&kmip_key_value_shape,
-                                     ttlv_reader_over(block->key_value.value), &request->arena,
-                                     &value);
+    enum status status = kmip_decode(
+        &kmip_key_value_shape, ttlv_reader_over(block->key_value.value), &request->arena, &value);
     if (status != STATUS_OK)
         return status;
     incoming->key_format_type = block->key_format_type;
@@ -87,9 +86,9 @@ static enum status read_secret_data(struct request *request, struct object *obje
         status = read_key_block(request, secret.key_block, incoming);
     if (status != STATUS_OK)
         return status;
-    return object_set_item(object, &request->arena, KMIP_TAG_SECRET_DATA_TYPE,
-                           value_enumeration(&request->arena,
-                                             (uint32_t)secret.secret_data_type.value));
+    return object_set_item(
+        object, &request->arena, KMIP_TAG_SECRET_DATA_TYPE,
+        value_enumeration(&request->arena, (uint32_t)secret.secret_data_type.value));
 }
 
 static enum status read_opaque_object(struct request *request, struct object *object,
@@ -101,9 +100,9 @@ static enum status read_opaque_object(struct request *request, struct object *ob
     if (status != STATUS_OK)
         return status;
     incoming->material = opaque.opaque_data_value;
-    return object_set_item(object, &request->arena, KMIP_TAG_OPAQUE_DATA_TYPE,
-                           value_enumeration(&request->arena,
-                                             (uint32_t)opaque.opaque_data_type.value));
+    return object_set_item(
+        object, &request->arena, KMIP_TAG_OPAQUE_DATA_TYPE,
+        value_enumeration(&request->arena, (uint32_t)opaque.opaque_data_type.value));
 }
 
 /* The object types that can be registered. */
@@ -150,9 +149,9 @@ static enum status describe_key(struct request *request, struct object *object,
                        value_integer(arena, (int32_t)incoming->length.value));
     if (status == STATUS_OK && incoming->key_format_type.present &&
         incoming->key_format_type.value != KMIP_KEY_FORMAT_TYPE_RAW)
-        status = object_set_item(object, arena, KMIP_TAG_KEY_FORMAT_TYPE,
-                                 value_enumeration(arena,
-                                                   (uint32_t)incoming->key_format_type.value));
+        status =
+            object_set_item(object, arena, KMIP_TAG_KEY_FORMAT_TYPE,
+                            value_enumeration(arena, (uint32_t)incoming->key_format_type.value));
     return status;
 }
 

@@ -45,8 +45,7 @@ static enum status copy_attributes(struct request *request, const struct object 
     for (size_t i = 0; i < existing->count; i++) {
         if (!is_copied(&existing->attributes[i]))
             continue;
-        enum status status =
-            object_append(replacement, &request->arena, existing->attributes[i]);
+        enum status status = object_append(replacement, &request->arena, existing->attributes[i]);
         if (status != STATUS_OK)
             return status;
     }
@@ -119,19 +118,18 @@ static enum status add_link(struct request *request, struct object *object, uint
                             const struct object *other)
 {
     struct structure_link link = {.type = kmip_number(type),
-                                  .linked_object_identifier =
-                                      request_identifier(request, other)};
+                                  .linked_object_identifier = request_identifier(request, other)};
     const struct kmip_attribute_info *info = kmip_attribute_by_id(KMIP_ATTRIBUTE_LINK);
     struct bytes name = bytes_of_text(info->name);
-    return object_append(object, &request->arena,
-                         (struct attribute){
-                             .info = info,
-                             .tag = info->tag->number,
-                             .name = name,
-                             .index = object_next_index(object, name),
-                             .value = value_structure(&request->arena, &structure_link_shape,
-                                                      &link),
-                         });
+    return object_append(
+        object, &request->arena,
+        (struct attribute){
+            .info = info,
+            .tag = info->tag->number,
+            .name = name,
+            .index = object_next_index(object, name),
+            .value = value_structure(&request->arena, &structure_link_shape, &link),
+        });
 }
 
 /* Names move to the replacement; both point to each other. */
@@ -159,8 +157,7 @@ static enum status make_material(struct request *request, struct object *replace
     (void)object_number(replacement, KMIP_ATTRIBUTE_CRYPTOGRAPHIC_LENGTH, &bits);
     if (!material_length_valid((uint32_t)algorithm, bits))
         return STATUS_INVALID_FIELD;
-    enum status status =
-        secret_random(&material, material_bytes((uint32_t)algorithm, bits));
+    enum status status = secret_random(&material, material_bytes((uint32_t)algorithm, bits));
     if (status != STATUS_OK)
         return status;
     status = material_describe(request, replacement, &material, true);
@@ -174,8 +171,7 @@ static enum status replace(struct request *request, const struct kmip_rekey_requ
                            struct object *existing, struct object **ret_replacement)
 {
     struct object *replacement;
-    enum status status =
-        request_new_object(request, existing->row.object_type, &replacement);
+    enum status status = request_new_object(request, existing->row.object_type, &replacement);
     if (status == STATUS_OK)
         status = copy_attributes(request, existing, replacement);
     if (status == STATUS_OK)

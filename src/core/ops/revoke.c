@@ -31,10 +31,9 @@ static enum status move(struct request *request, struct object *object,
                         const struct kmip_revoke_request *asked)
 {
     bool compromise = is_compromise(asked->revocation_reason->code.value);
-    enum status status =
-        lifecycle_move(object, &request->arena,
-                       compromise ? KMIP_CAUSE_COMPROMISE : KMIP_CAUSE_REVOKE,
-                       request_seconds(request));
+    enum status status = lifecycle_move(object, &request->arena,
+                                        compromise ? KMIP_CAUSE_COMPROMISE : KMIP_CAUSE_REVOKE,
+                                        request_seconds(request));
     /* The standard names one reason only for objects that cannot be revoked (§11.21). */
     if (status == STATUS_PERMISSION_DENIED)
         return STATUS_ILLEGAL_OPERATION;
