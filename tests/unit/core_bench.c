@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core_bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "keymanager/memory.h"
+
+#define REPLY_SIZE (256u * 1024)
+#define NOW        INT64_C(1700000000000)
+
+static void must(enum status status, const char *what)
+{
+    if (status == STATUS_OK)
+        return;
+    (void)fprintf(stderr, "%s: %s\n", what, status_name(status));
+    abort();
+}
+
+void core_bench_adapter(struct core_bench *bench, const char *name, struct core_session *session)
+{
+    struct adapter_row row = {.created = NOW};
+    must(uuid_make(NOW, &row.uuid), "uuid");
+    must(keymanager_create_root_key(bench->keymanager, NOW, &row.root_key, NULL), "root key");
+    (void)snprintf(row.name, sizeof(row.name), "%s", name);
+    must(store_adapter_insert(bench->store, &row), "adapter");
+    *session = (struct core_session){
+        .adapter = row.id, .adapter_uuid = row.uuid, .root_key = row.root_key};
+    (void)snprintf(session->adapter_name, sizeof(session->adapter_name), "%s", name);
+}
+
+void core_bench_open(struct core_bench *bench)
+{
+    const struct core_options options = {.locate_max = 1000,
+                                         .lease_seconds = 3600,
+                                         .key_cache_entries = 64,
+                                         .key_cache_seconds = 60,
+                                         .object_max = 65536,
+                                         .request_memory = 4u * 1024 * 1024};
+    *bench = (struct core_bench){0};
+    must(secret_heap_init(1 << 20, NULL), "secret heap");
+    must(store_open_memory(&bench->store, NULL), "store");
+    must(store_session_open(bench->store, &bench->session_store), "session");
+    must(keymanager_open_memory(&bench->keymanager), "key manager");
+    clock_init_test(&bench->clock, NOW);
+    must(core_open(bench->store, bench->keymanager, &bench->clock, &options, &bench->core), "core");
+    core_bench_adapter(bench, "default", &bench->session);
+    bench->reply_memory = malloc(REPLY_SIZE);
+    if (bench->reply_memory == NULL)
+        abort();
+    request_init(&bench->request, bench->core, bench->reply_memory, REPLY_SIZE);
+    arena_init(&bench->arena, 16u * 1024 * 1024);
+}
+
+void core_bench_close(struct core_bench *bench)
+{
+    request_free(&bench->request);
+    arena_free(&bench->arena);
+    free(bench->reply_memory);
+    core_close(bench->core);
+    keymanager_close(bench->keymanager);
+    store_session_close(bench->session_store);
+    store_close(bench->store);
+}
+
+enum status core_bench_run(struct core_bench *bench, const struct core_session *session,
+                           struct bytes frame)
+{
+    struct request *request = &bench->request;
+    enum status status = core_execute(request, session, bench->session_store, frame);
+    if (status != STATUS_OK)
+        return status;
+    for (int i = 0; request->change_count > 0 && i < 8; i++) {
+        status = store_commit(bench->store, request->changes, request->change_count);
+        if (status == STATUS_OK)
+            return STATUS_OK;
+        enum status again = core_execute_again(request, false);
+        if (again != STATUS_OK)
+            return again;
+    }
+    return status;
+}

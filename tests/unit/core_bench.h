@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A core over a store and a key manager in memory, with a clock that tests move, and requests
+ * that are executed and committed as the service would. For unit tests and fuzzing. */
+#ifndef KMIPD_TESTS_CORE_BENCH_H
+#define KMIPD_TESTS_CORE_BENCH_H
+
+#include "core/core.h"
+#include "kmip/payloads.h"
+
+struct core_bench {
+    struct store *store;
+    struct store_session *session_store;
+    struct keymanager *keymanager;
+    struct clock clock;
+    struct core *core;
+    struct core_session session; /* of the adapter "default" */
+    struct request request;
+    uint8_t *reply_memory;
+    struct arena arena; /* for messages a test makes and answers it reads */
+};
+
+/* Makes everything; fails the process when it cannot. */
+void core_bench_open(struct core_bench *bench);
+void core_bench_close(struct core_bench *bench);
+
+/* Another adapter with the same root key; fills a session of it. */
+void core_bench_adapter(struct core_bench *bench, const char *name, struct core_session *session);
+
+/* Executes the frame and commits its changes (again after conflicts). The answer stands in
+ * bench->request.reply until the next call. Returns the status of the commit. */
+enum status core_bench_run(struct core_bench *bench, const struct core_session *session,
+                           struct bytes frame);
+
+#endif
