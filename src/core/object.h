@@ -14,7 +14,7 @@
 #ifndef KMIPD_CORE_OBJECT_H
 #define KMIPD_CORE_OBJECT_H
 
-#include "core/value.h"
+#include "kmip/value.h"
 #include "store/store.h"
 
 /* One attribute instance. `info` is NULL for a custom attribute, and together with an empty name

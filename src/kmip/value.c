@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/value.h"
+#include "kmip/value.h"
 
 #include <endian.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attribute values in their wire form: made in an arena, and read. A value of type 0 means that the
  * arena was at its maximum (when made) or that there is none (when read). */
-#ifndef KMIPD_CORE_VALUE_H
-#define KMIPD_CORE_VALUE_H
+#ifndef KMIPD_KMIP_VALUE_H
+#define KMIPD_KMIP_VALUE_H
 
 #include "kmip/codec.h"
 
