@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "crypto/gcm.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 
 #define SIZE_MAX_ONE ((size_t)1 << 30) /* EVP counts in int */
@@ -8,9 +9,13 @@
 static const uint8_t no_key[GCM_KEY_SIZE];
 static const uint8_t no_nonce[GCM_NONCE_SIZE];
 
-static bool forget_key(EVP_CIPHER_CTX *gcm)
+/* Takes the key out. A failure may not stay in the thread's error queue, where TLS would find it. */
+static enum status finish(EVP_CIPHER_CTX *gcm, bool good)
 {
-    return EVP_EncryptInit_ex2(gcm, NULL, no_key, no_nonce, NULL) == 1;
+    if (EVP_EncryptInit_ex2(gcm, NULL, no_key, no_nonce, NULL) == 1 && good)
+        return STATUS_OK;
+    ERR_clear_error();
+    return STATUS_CRYPTO_FAILED;
 }
 
 /* EVP takes an empty update for a call of another meaning: none is made. */
@@ -37,8 +42,7 @@ enum status gcm_seal(struct crypto_context *context, const uint8_t key[static GC
         return STATUS_TOO_LARGE;
     bool good = EVP_EncryptInit_ex2(context->gcm, NULL, key, nonce, NULL) == 1 &&
                 encrypt(context->gcm, associated, input, ret_sealed);
-    good = forget_key(context->gcm) && good;
-    return good ? STATUS_OK : STATUS_CRYPTO_FAILED;
+    return finish(context->gcm, good);
 }
 
 static bool decrypt(EVP_CIPHER_CTX *gcm, struct bytes associated, struct bytes ciphertext,
@@ -64,8 +68,8 @@ enum status gcm_open(struct crypto_context *context, const uint8_t key[static GC
     struct bytes ciphertext = bytes_of(sealed.data, sealed.size - GCM_TAG_SIZE);
     bool good = EVP_DecryptInit_ex2(context->gcm, NULL, key, nonce, NULL) == 1 &&
                 decrypt(context->gcm, associated, ciphertext, ret_plaintext);
-    good = forget_key(context->gcm) && good;
-    if (!good && ciphertext.size > 0)
+    enum status status = finish(context->gcm, good);
+    if (status != STATUS_OK && ciphertext.size > 0)
         explicit_bzero(ret_plaintext, ciphertext.size);
-    return good ? STATUS_OK : STATUS_CRYPTO_FAILED;
+    return status;
 }

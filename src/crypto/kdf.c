@@ -2,6 +2,7 @@
 #include "crypto/kdf.h"
 
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
@@ -37,6 +38,8 @@ static enum status run(const char *name, const OSSL_PARAM *parameters, uint8_t *
     bool good = context != NULL && EVP_KDF_derive(context, ret_key, size, parameters) == 1;
     EVP_KDF_CTX_free(context);
     EVP_KDF_free(algorithm);
+    if (!good)
+        ERR_clear_error();
     return good ? STATUS_OK : STATUS_CRYPTO_FAILED;
 }
 
