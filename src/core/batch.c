@@ -261,18 +261,22 @@ static enum status run(struct request *request)
 }
 
 enum status core_execute(struct request *request, const struct core_session *session,
-                         struct store_session *store, struct bytes frame)
+                         struct store_session *store, struct bytes frame, size_t patience)
 {
     request->session = session;
+    request->patience = patience;
+    request->out_of_patience = false;
     request->store = store;
     request->frame = frame;
     request->refusal = STATUS_OK;
     request->skip_optional = false;
-    return run(request);
+    enum status status = run(request);
+    return request->out_of_patience ? STATUS_BUSY : status;
 }
 
 enum status core_execute_again(struct request *request, bool skip_optional)
 {
+    request->patience = SIZE_MAX;
     request->refusal = STATUS_OK;
     request->skip_optional = skip_optional;
     return run(request);

@@ -95,12 +95,14 @@ void request_reset(struct request *request);
 
 /*
  * Runs the request in `frame` (borrowed until request_reset()). `store` is a session of the calling
- * thread. Always leaves an answer, but for:
+ * thread. `patience` is how many objects its searches may look at (SIZE_MAX: any number). Always
+ * leaves an answer, but for:
  *   TOO_LARGE  the answer did not fit in reply_memory: nothing has happened, run it again with
  *              more (request_set_reply())
+ *   BUSY       a search is taking long: nothing has happened, run it again where it may
  */
 enum status core_execute(struct request *request, const struct core_session *session,
-                         struct store_session *store, struct bytes frame) MUST_USE;
+                         struct store_session *store, struct bytes frame, size_t patience) MUST_USE;
 
 /* Gives the request other reply memory, before it is executed again. */
 void request_set_reply(struct request *request, void *memory, size_t size);

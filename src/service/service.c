@@ -11,6 +11,11 @@
 #include "service/work.h"
 
 #define ATTEMPTS_MAX 32 /* executions of one request when others are always faster */
+#define WORKERS      4  /* threads for what takes long or went wrong */
+
+/* Objects that a search may look at on a loop's thread, a few milliseconds' worth: beyond, it goes
+ * on (from the beginning) on a worker's. */
+#define LOOP_PATIENCE 1000
 
 struct service_loop {
     struct store_session *store;
@@ -25,15 +30,18 @@ struct service {
     struct service_options options;
     struct net_handler handler;
     struct service_loop *loops;
-    /* The worker's queue. */
-    pthread_t worker;
-    bool worker_runs;
+    /* The workers' queue. */
+    struct service_worker {
+        pthread_t thread;
+        struct service *service;
+        struct store_session *store;
+    } workers[WORKERS];
+    unsigned worker_count; /* that run */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct work *first;
     struct work **last;
     bool stopping;
-    struct store_session *worker_store;
     _Atomic uint64_t requests, items, refused, again;
     _Atomic int64_t last_complaint; /* monotonic milliseconds */
 };
@@ -52,7 +60,7 @@ static bool somebody_was_faster(enum status status)
     return status == STATUS_CONFLICT || status == STATUS_NAME_EXISTS || status == STATUS_EXISTS;
 }
 
-/* ---- The worker ---- */
+/* ---- The workers ---- */
 
 static void give_to_worker(struct work *work, enum work_task task, enum status status)
 {
@@ -82,12 +90,12 @@ static struct work *next_for_worker(struct service *service)
     return work;
 }
 
-static enum status execute_once(struct work *work, struct store_session *store)
+static enum status execute_once(struct work *work, struct store_session *store, size_t patience)
 {
     struct request *request = &work->request;
     switch (work->task) {
     case WORK_EXECUTE:
-        return core_execute(request, work->session, store, work->frame);
+        return core_execute(request, work->session, store, work->frame, patience);
     case WORK_AGAIN:
         return core_execute_again(request, false);
     case WORK_SKIP_OPTIONAL:
@@ -98,20 +106,23 @@ static enum status execute_once(struct work *work, struct store_session *store)
     return STATUS_INTERNAL;
 }
 
-/* Executes with as much room as the answer needs. False when there is no answer at all. */
-static bool execute(struct work *work, struct store_session *store)
+/* Executes with as much room as the answer needs. BUSY: it takes longer than `patience`.
+ * TOO_LARGE: there is no answer at all. */
+static enum status execute(struct work *work, struct store_session *store, size_t patience)
 {
-    while (execute_once(work, store) != STATUS_OK) {
+    for (;;) {
+        enum status status = execute_once(work, store, patience);
+        if (status == STATUS_OK || status == STATUS_BUSY)
+            return status;
         if (work_grow_reply(work, work->service->options.reply_max)) {
             work->request.frame = work->frame;
             continue;
         }
         if (work->task == WORK_REFUSE)
-            return false;
+            return STATUS_TOO_LARGE;
         work->task = WORK_REFUSE;
         work->status = STATUS_RESPONSE_TOO_LARGE;
     }
-    return true;
 }
 
 /* What the client or its neighbours did is answered, and no news for the administrator. */
@@ -139,17 +150,18 @@ static void close_without_answer(struct work *work)
     net_answer(work->connection, &work->reply);
 }
 
-static void work_on(struct service *service, struct work *work)
+static void work_on(struct service_worker *worker, struct work *work)
 {
+    struct service *service = worker->service;
     if (work->task == WORK_REFUSE) {
         atomic_fetch_add(&service->refused, 1);
         complain(service, work->status);
-    } else {
+    } else if (work->task == WORK_AGAIN) {
         atomic_fetch_add(&service->again, 1);
     }
     /* The worker's own session, whichever one the request was begun with. */
-    work->request.store = service->worker_store;
-    if (execute(work, service->worker_store))
+    work->request.store = worker->store;
+    if (execute(work, worker->store, SIZE_MAX) == STATUS_OK)
         pass_on(work);
     else
         close_without_answer(work);
@@ -157,10 +169,10 @@ static void work_on(struct service *service, struct work *work)
 
 static void *run_worker(void *argument)
 {
-    struct service *service = argument;
+    struct service_worker *worker = argument;
     struct work *work;
-    while ((work = next_for_worker(service)) != NULL)
-        work_on(service, work);
+    while ((work = next_for_worker(worker->service)) != NULL)
+        work_on(worker, work);
     return NULL;
 }
 
@@ -306,8 +318,12 @@ static void frame(void *context, void *session, struct net_connection *connectio
     struct work *work = begin(service, session, connection, bytes);
     if (work == NULL)
         return;
-    if (execute(work, service->loops[net_connection_loop(connection)].store))
+    struct store_session *store = service->loops[net_connection_loop(connection)].store;
+    enum status status = execute(work, store, LOOP_PATIENCE);
+    if (status == STATUS_OK)
         pass_on(work);
+    else if (status == STATUS_BUSY)
+        give_to_worker(work, WORK_EXECUTE, STATUS_OK);
     else
         close_without_answer(work);
 }
@@ -359,14 +375,18 @@ static enum status open_loops(struct service *service)
     return STATUS_OK;
 }
 
-static enum status open_worker(struct service *service)
+static enum status open_workers(struct service *service)
 {
-    enum status status = store_session_open(service->store, &service->worker_store);
-    if (status != STATUS_OK)
-        return status;
-    if (pthread_create(&service->worker, NULL, run_worker, service) != 0)
-        return STATUS_NO_MEMORY;
-    service->worker_runs = true;
+    for (unsigned i = 0; i < WORKERS; i++) {
+        struct service_worker *worker = &service->workers[i];
+        worker->service = service;
+        enum status status = store_session_open(service->store, &worker->store);
+        if (status != STATUS_OK)
+            return status;
+        if (pthread_create(&worker->thread, NULL, run_worker, worker) != 0)
+            return STATUS_NO_MEMORY;
+        service->worker_count++;
+    }
     return STATUS_OK;
 }
 
@@ -404,7 +424,7 @@ enum status service_open(struct core *core, struct store *store, struct audit *a
     if (status == STATUS_OK)
         status = open_loops(service);
     if (status == STATUS_OK)
-        status = open_worker(service);
+        status = open_workers(service);
     if (status == STATUS_OK) {
         *ret_service = service;
         return STATUS_OK;
@@ -416,27 +436,28 @@ enum status service_open(struct core *core, struct store *store, struct audit *a
                      options->ready * (WORK_MEMORY / 1024), status_text(status));
 }
 
-static void stop_worker(struct service *service)
+static void stop_workers(struct service *service)
 {
     pthread_mutex_lock(&service->lock);
     service->stopping = true;
-    pthread_cond_signal(&service->wake);
+    pthread_cond_broadcast(&service->wake);
     pthread_mutex_unlock(&service->lock);
-    pthread_join(service->worker, NULL);
+    for (unsigned i = 0; i < service->worker_count; i++)
+        pthread_join(service->workers[i].thread, NULL);
+    for (unsigned i = 0; i < WORKERS; i++)
+        store_session_close(service->workers[i].store);
 }
 
 void service_close(struct service *service)
 {
     if (service == NULL)
         return;
-    if (service->worker_runs)
-        stop_worker(service);
+    stop_workers(service);
     for (unsigned i = 0; service->loops != NULL && i < service->options.loops; i++) {
         store_session_close(service->loops[i].store);
         work_pool_close(&service->loops[i].pool);
     }
     free(service->loops);
-    store_session_close(service->worker_store);
     registry_close(service->registry);
     pthread_mutex_destroy(&service->lock);
     pthread_cond_destroy(&service->wake);

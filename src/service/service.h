@@ -7,7 +7,8 @@
  *   committer                              committed ---------------^
  *   audit log  records durable -> net_answer() -> loop -> TLS
  *
- * What goes wrong on the way (a conflict, a full disk) is worked out again by a worker thread.
+ * What goes wrong on the way (a conflict, a full disk), and searches that take long, are worked out
+ * by worker threads.
  */
 #ifndef KMIPD_SERVICE_SERVICE_H
 #define KMIPD_SERVICE_SERVICE_H

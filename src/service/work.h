@@ -9,7 +9,7 @@
 
 struct work_pool;
 
-/* What the worker thread does with a work that it is given. */
+/* What a worker thread does with a work that it is given. */
 enum work_task {
     WORK_EXECUTE,       /* execute: the request may take long */
     WORK_AGAIN,         /* execute again: a conflict */
@@ -25,15 +25,15 @@ struct work {
     struct net_connection *connection;
     struct service *service;
     const struct core_session *session;
-    struct bytes frame;    /* a copy, in `memory` */
+    struct bytes frame; /* a copy, in `memory` */
     enum work_task task;
-    enum status status;    /* why it is refused */
+    enum status status; /* why it is refused */
     unsigned attempts;
-    bool unrecorded;       /* the audit log has failed: the refusal goes out without a record */
+    bool unrecorded; /* the audit log has failed: the refusal goes out without a record */
     struct work_pool *pool;
-    uint8_t *memory;       /* frame, then answer */
+    uint8_t *memory; /* frame, then answer */
     size_t memory_size;
-    uint8_t *own_memory;   /* the WORK_MEMORY bytes it always has */
+    uint8_t *own_memory; /* the WORK_MEMORY bytes it always has */
     struct work *next;
 };
 

@@ -67,7 +67,7 @@ enum status core_bench_run(struct core_bench *bench, const struct core_session *
                            struct bytes frame)
 {
     struct request *request = &bench->request;
-    enum status status = core_execute(request, session, bench->session_store, frame);
+    enum status status = core_execute(request, session, bench->session_store, frame, SIZE_MAX);
     if (status != STATUS_OK)
         return status;
     for (int i = 0; request->change_count > 0 && i < 8; i++) {

@@ -302,7 +302,7 @@ static void a_refused_request_changes_nothing(void **state)
     end_item(&message);
     ttlv_end(&message.buffer, message.message);
     assert_int_equal(core_execute(&bench->request, &bench->session, bench->session_store,
-                                  buffer_bytes(&message.buffer)),
+                                  buffer_bytes(&message.buffer), SIZE_MAX),
                      STATUS_OK);
     assert_int_equal(bench->request.change_count, 1);
     assert_int_equal(core_refuse(&bench->request, STATUS_STORE_FULL), STATUS_OK);

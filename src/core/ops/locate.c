@@ -97,6 +97,11 @@ static bool visit(void *context, struct stored_object *stored)
     struct object object;
     if (is_changed_here(search, &stored->row.id))
         return true;
+    if (search->request->patience-- == 0) {
+        search->request->out_of_patience = true;
+        search->status = STATUS_BUSY;
+        return false;
+    }
     object_from_stored(&object, stored);
     consider(search, &object);
     return search->status == STATUS_OK && !full(search);
