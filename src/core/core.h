@@ -73,6 +73,8 @@ struct request {
     uint16_t version; /* of the request's header; answers are in it */
     struct uuid placeholder;
     bool has_placeholder;
+    size_t patience; /* objects a Locate may still look at; SIZE_MAX: any number */
+    bool out_of_patience;
     bool skip_optional;     /* leave out changes marked optional: the store cannot write */
     enum status refusal;    /* not OK: answer each item with it instead of running it */
     struct object *objects; /* read or made by this request */
