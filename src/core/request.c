@@ -267,14 +267,17 @@ enum status request_collect_changes(struct request *request)
     request->changes = arena_allocate_array(&request->arena, count, sizeof(*request->changes));
     if (request->changes == NULL)
         return STATUS_TOO_LARGE;
+    /* In the order in which they were first touched (the list is newest first): the store checks
+     * names change by change, and Re-key hands a name from the old key to the new one. */
+    size_t at = count;
     for (struct object *object = request->objects; object != NULL; object = object->next) {
         if (!object->changed)
             continue;
-        enum status status =
-            make_change(request, object, &request->changes[request->change_count++]);
+        enum status status = make_change(request, object, &request->changes[--at]);
         if (status != STATUS_OK)
             return status;
     }
+    request->change_count = count;
     return STATUS_OK;
 }
 

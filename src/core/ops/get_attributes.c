@@ -40,7 +40,7 @@ enum status operation_get_attributes(struct request *request, struct ttlv_reader
         return status;
     const struct bytes *names = asked.attribute_names.items;
     if (is_repeated(names, asked.attribute_names.count))
-        return STATUS_MALFORMED;
+        return STATUS_CONTRADICTION; /* §11.13 */
     status = request_decoded_object(request, asked.unique_identifier, &object);
     if (status == STATUS_OK)
         status = attributes_view(request, object, &view);

@@ -197,7 +197,7 @@ enum status operation_rekey(struct request *request, struct ttlv_reader payload)
     if (status != STATUS_OK)
         return status;
     if (asked.offset.present && template_has_dates(asked.template_attribute))
-        return STATUS_MALFORMED; /* §11.5 */
+        return STATUS_CONTRADICTION; /* §11.5 */
     status = request_edit_object(request, asked.unique_identifier, &existing);
     if (status != STATUS_OK)
         return status;
