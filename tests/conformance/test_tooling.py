@@ -40,8 +40,10 @@ class PerfectServer:
     def ask(self, request):
         assert ttlv.decode(ttlv.encode(request)) == request
         answer = to_item(self.case.exchanges[self.asked].response, self.bindings)
+        answer = answer.replace(self._present)
+        answer.value[0].value[0] = request.value[0].value[0]  # the request's version
         self.asked += 1
-        return self.spoil(self.asked, answer.replace(self._present))
+        return self.spoil(self.asked, answer)
 
     def _present(self, item):
         """What the files cannot hold: the present time, the digest of the key shown before."""
