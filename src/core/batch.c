@@ -115,8 +115,6 @@ static enum status run_operation(struct request *request, const struct kmip_requ
         kmip_operation_by_code((uint32_t)item->operation.value);
     if (request->refusal != STATUS_OK)
         return request->refusal;
-    if (item->extension != NULL && item->extension->criticality_indicator.value != 0)
-        return STATUS_FEATURE_NOT_SUPPORTED;
     if (operation == NULL || info == NULL || info->value->since > request->version)
         return STATUS_OPERATION_NOT_SUPPORTED;
     return operation->run(request, ttlv_reader_over(item->payload.value));
@@ -186,15 +184,28 @@ static enum status reject(struct request *request, enum status status)
     return end_reply(request, &header);
 }
 
-static enum status check_header(struct request *request, const struct kmip_request_header *header)
+/* A critical extension that is not understood rejects the entire message (KMIP 1.4 §6.16); none is
+ * understood. */
+static bool has_critical_extension(const struct kmip_request *message)
 {
+    const struct kmip_request_item *items = message->items.items;
+    for (size_t i = 0; i < message->items.count; i++)
+        if (items[i].extension != NULL && items[i].extension->criticality_indicator.value != 0)
+            return true;
+    return false;
+}
+
+/* What refuses a message as a whole. */
+static enum status check_message(struct request *request, const struct kmip_request *message)
+{
+    const struct kmip_request_header *header = &message->header;
     int64_t option = header->batch_error_continuation_option.value;
     if (request->session->adapter == 0)
         return STATUS_NOT_AUTHENTICATED;
     if (header->batch_error_continuation_option.present &&
         kmip_value_by_number(KMIP_TAG_BATCH_ERROR_CONTINUATION_OPTION, (uint32_t)option) == NULL)
         return STATUS_INVALID_FIELD;
-    if (option == KMIP_BATCH_ERROR_CONTINUATION_OPTION_UNDO)
+    if (option == KMIP_BATCH_ERROR_CONTINUATION_OPTION_UNDO || has_critical_extension(message))
         return STATUS_FEATURE_NOT_SUPPORTED;
     return request_authenticate(request, header->authentication);
 }
@@ -239,7 +250,7 @@ static enum status run_message(struct request *request)
     if (!version_served(version))
         return reject(request, STATUS_VERSION_NOT_SUPPORTED);
     if (request->refusal == STATUS_OK)
-        request->refusal = check_header(request, &message.header);
+        request->refusal = check_message(request, &message);
     status = pass(request, &message);
     if (status == STATUS_OK && request->refusal == STATUS_OK &&
         too_large_for_client(request, &message.header))

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/material.h"
 
+#include <endian.h>
+
 #include "core/lifecycle.h"
 #include "core/structures.h"
 #include "crypto/digest.h"
@@ -77,16 +79,37 @@ int64_t material_default_bits(uint32_t algorithm)
     return found != NULL ? found->usual : 0;
 }
 
+/*
+ * The material of a Transparent Symmetric Key is a structure, and digested as its TTLV encoding: a
+ * Key Material that holds a Key (§3.17, §2.1.7.1). Piece by piece, so that the key is not copied.
+ */
+static enum status digest_transparent(struct bytes key, uint8_t ret_hash[static SHA256_SIZE])
+{
+    static const uint8_t zeros[8];
+    size_t padding = -key.size & 7;
+    const uint32_t headers[] = {
+        htobe32((uint32_t)KMIP_TAG_KEY_MATERIAL << 8 | TTLV_STRUCTURE),
+        htobe32((uint32_t)(TTLV_HEADER_SIZE + key.size + padding)),
+        htobe32((uint32_t)KMIP_TAG_KEY << 8 | TTLV_BYTE_STRING),
+        htobe32((uint32_t)key.size),
+    };
+    const struct bytes pieces[] = {
+        bytes_of(headers, sizeof(headers)), key, bytes_of(zeros, padding)};
+    return digest_sha256_pieces(pieces, ARRAY_COUNT(pieces), ret_hash);
+}
+
 /* §3.17: SHA-256 over the material as it is returned in its own format. */
 static enum status set_digest(struct request *request, struct object *object,
                               const struct secret *material)
 {
     uint8_t hash[SHA256_SIZE];
     int64_t format = KMIP_KEY_FORMAT_TYPE_RAW;
-    enum status status = digest_sha256(secret_bytes(material), hash);
+    (void)object_item_number(object, KMIP_TAG_KEY_FORMAT_TYPE, &format);
+    enum status status = format == KMIP_KEY_FORMAT_TYPE_TRANSPARENT_SYMMETRIC_KEY
+                             ? digest_transparent(secret_bytes(material), hash)
+                             : digest_sha256(secret_bytes(material), hash);
     if (status != STATUS_OK)
         return status;
-    (void)object_item_number(object, KMIP_TAG_KEY_FORMAT_TYPE, &format);
     struct structure_digest digest = {
         .hashing_algorithm = kmip_number(KMIP_HASHING_ALGORITHM_SHA_256),
         .value = bytes_of(hash, sizeof(hash)),

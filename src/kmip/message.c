@@ -185,7 +185,7 @@ enum status kmip_decode_request(struct bytes frame, struct arena *arena, uint16_
         status = kmip_decode(&request_batch_shape, body, arena, &batch);
     if (status != STATUS_OK)
         return as_malformed(status);
-    if (!payloads_are_structures(&batch.items) ||
+    if (batch.items.count == 0 || !payloads_are_structures(&batch.items) ||
         ret_request->header.batch_count.value != (int64_t)batch.items.count)
         return STATUS_MALFORMED;
     ret_request->items = batch.items;

@@ -12,7 +12,7 @@ OPERATIONS = set(
     "ModifyAttribute DeleteAttribute Locate Activate Revoke Destroy Check ReKey".split()
 )
 OBJECT_TYPES = {"SymmetricKey", "SecretData", "OpaqueObject"}
-KEY_FORMATS = {"Raw", "Opaque"}
+KEY_FORMATS = {"Raw", "Opaque", "TransparentSymmetricKey"}
 
 # What a request may contain that is outside, by element.
 OUTSIDE = {

@@ -233,7 +233,7 @@ def test_undo_is_refused(kmipd):
 
 def test_order_is_kept(kmipd):
     """The results stand in the order of the requests, each with its operation and id."""
-    operations = ["Query", "DiscoverVersions", "Query", "DiscoverVersions"]
+    operations = ["Locate", "DiscoverVersions", "Locate", "DiscoverVersions"]
     with kmipd.connect() as client:
         answer = batch(client, *(batch_item(name) for name in operations), fields=ORDERED)
         assert [result.operation for result in answer.items] == operations

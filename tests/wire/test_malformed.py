@@ -405,12 +405,12 @@ BAD_PAYLOADS = {
 @pytest.mark.parametrize("name", BAD_PAYLOADS)
 def test_bad_payload(kmipd, name):
     """Invalid Message for what cannot be parsed or is there twice (§11.1); a value of the wrong
-    kind or a missing one may be called Invalid Field as well."""
+    kind may be called Invalid Field, something that is not there Missing Data (§6.10)."""
     operation, body = BAD_PAYLOADS[name]
     with kmipd.connect() as client:
         answer = Answer(ttlv.decode(client.exchange(message(item(operation, payload(body))))))
         assert answer.version == VERSION
-        refused(answer, ("InvalidMessage", "InvalidField"))
+        refused(answer, ("InvalidMessage", "InvalidField", "MissingData"))
     alive(kmipd)
 
 
@@ -496,8 +496,11 @@ def test_plain_bytes_instead_of_tls(kmipd):
         with socket.create_connection((kmipd.host, kmipd.port), timeout=20) as plain:
             plain.sendall(data)
             plain.shutdown(socket.SHUT_WR)
-            while plain.recv(4096):
-                pass
+            try:
+                while plain.recv(4096):
+                    pass
+            except ConnectionResetError:
+                pass  # closed before it had read all
     alive(kmipd)
 
 

@@ -61,7 +61,9 @@ BY_IDENTIFIER = {
 
 @pytest.mark.parametrize("operation", BY_IDENTIFIER)
 @pytest.mark.parametrize(
-    "identifier", [UNKNOWN_ID[1], "1", "", "x" * 2000, "../../etc/passwd", "' or 1=1 --", "größe"]
+    "identifier",
+    [UNKNOWN_ID[1], "1", "", "x" * 2000, "../../etc/passwd", "' or 1=1 --", "größe"],
+    ids=["uuid", "number", "empty", "long", "path", "sql", "utf8"],
 )
 def test_unknown_identifier(client, operation, identifier):
     payload = [("UniqueIdentifier", identifier), *BY_IDENTIFIER[operation]]
@@ -211,8 +213,10 @@ WRONG_REGISTER = {
 
 @pytest.mark.parametrize("case", WRONG_REGISTER)
 def test_register(client, case):
-    """§11.4; an object that is not there at all may be called a message that cannot be parsed."""
-    ask(client, WRONG_REGISTER[case]).only().failed("InvalidField", "InvalidMessage")
+    """§11.4; an object that is not there at all may be called a message that cannot be parsed,
+    or missing data."""
+    reasons = ("InvalidField", "InvalidMessage", "MissingData")
+    ask(client, WRONG_REGISTER[case]).only().failed(*reasons)
 
 
 # Get (§11.12)
@@ -412,9 +416,9 @@ def key_in(client, wanted):
     return key
 
 
-@pytest.mark.parametrize("wanted", STATES)
-def test_compromise_is_possible_in_every_state(client, wanted):
-    """Transitions 3, 5, 8 and 10 of §3.22."""
+@pytest.mark.parametrize("wanted", ["PreActive", "Active", "Deactivated"])
+def test_compromise(client, wanted):
+    """Transitions 3, 5 and 8 of §3.22, then 9; 10 is the next test's."""
     key = key_in(client, wanted)
     do(client, "Revoke", key, COMPROMISE).succeeded()
     assert state(client, key) == 4

@@ -163,6 +163,8 @@ static enum status check_symmetric_key(struct request *request, struct object *o
     int64_t bits;
     if (!object_number(object, KMIP_ATTRIBUTE_CRYPTOGRAPHIC_ALGORITHM, &algorithm))
         return STATUS_MISSING_DATA;
+    if (incoming->material.size == 0)
+        return STATUS_INVALID_FIELD;
     if (!object_number(object, KMIP_ATTRIBUTE_CRYPTOGRAPHIC_LENGTH, &bits)) {
         bits = material_bits((uint32_t)algorithm, incoming->material.size);
         return object_set(object, &request->arena, KMIP_ATTRIBUTE_CRYPTOGRAPHIC_LENGTH,
