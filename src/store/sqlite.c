@@ -131,7 +131,7 @@ static enum status read_last_sequence(struct sqlite_store *store)
 
 static enum status open_writer(struct sqlite_store *store)
 {
-    enum status status = connection_open(store->path, &store->writer);
+    enum status status = sqlite_connection_open(store->path, &store->writer);
     if (status == STATUS_OK)
         status = connection_run(&store->writer, "PRAGMA journal_mode = WAL");
     if (status == STATUS_OK)
@@ -148,7 +148,7 @@ static enum status open_writer(struct sqlite_store *store)
 static void sqlite_close(struct backend *backend)
 {
     struct sqlite_store *store = sqlite_store_of(backend);
-    connection_close(&store->writer);
+    sqlite_connection_close(&store->writer);
     if (store->lock_file >= 0)
         (void)close(store->lock_file);
     free(store);

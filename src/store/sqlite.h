@@ -20,10 +20,10 @@ struct connection {
 /* ---- sqlite_connection.c ---- */
 
 /* Opens the file, which must exist, and sets what every connection needs. */
-enum status connection_open(const char *path, struct connection *ret_connection) MUST_USE;
+enum status sqlite_connection_open(const char *path, struct connection *ret_connection) MUST_USE;
 enum status connection_prepare(struct connection *connection, const char *const *sql,
                                size_t count) MUST_USE;
-void connection_close(struct connection *connection);
+void sqlite_connection_close(struct connection *connection);
 
 /* Runs statements that take and give nothing. */
 enum status connection_run(struct connection *connection, const char *sql) MUST_USE;

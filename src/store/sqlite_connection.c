@@ -71,7 +71,7 @@ static enum status configure(struct connection *connection)
                                       "PRAGMA wal_autocheckpoint = 0");
 }
 
-enum status connection_open(const char *path, struct connection *ret_connection)
+enum status sqlite_connection_open(const char *path, struct connection *ret_connection)
 {
     struct connection connection = {0};
     int code = sqlite3_open_v2(path, &connection.db,
@@ -82,7 +82,7 @@ enum status connection_open(const char *path, struct connection *ret_connection)
     if (status == STATUS_OK)
         status = configure(&connection);
     if (status != STATUS_OK)
-        connection_close(&connection);
+        sqlite_connection_close(&connection);
     else
         *ret_connection = connection;
     return status;
@@ -99,7 +99,7 @@ enum status connection_prepare(struct connection *connection, const char *const 
     return STATUS_OK;
 }
 
-void connection_close(struct connection *connection)
+void sqlite_connection_close(struct connection *connection)
 {
     for (size_t i = 0; i < SQLITE_STATEMENT_MAX; i++)
         (void)sqlite3_finalize(connection->statements[i]);

@@ -31,7 +31,8 @@ enum status sqlite_reader_open(struct backend *backend, struct backend_reader **
     struct backend_reader *reader = calloc(1, sizeof(*reader));
     if (reader == NULL)
         return STATUS_NO_MEMORY;
-    enum status status = connection_open(sqlite_store_of(backend)->path, &reader->connection);
+    enum status status =
+        sqlite_connection_open(sqlite_store_of(backend)->path, &reader->connection);
     if (status == STATUS_OK)
         status = connection_prepare(&reader->connection, read_sql, READ_STATEMENT_COUNT);
     if (status != STATUS_OK)
@@ -43,7 +44,7 @@ enum status sqlite_reader_open(struct backend *backend, struct backend_reader **
 
 void sqlite_reader_close(struct backend_reader *reader)
 {
-    connection_close(&reader->connection);
+    sqlite_connection_close(&reader->connection);
     free(reader);
 }
 
