@@ -45,6 +45,7 @@ enum status pki_key_check(const EVP_PKEY *key, struct error *error) MUST_USE;
 struct pki_authority {
     X509 *certificate;
     EVP_PKEY *key;
+    unsigned days; /* for how long what it issues is valid; 0: ten years */
 };
 
 /*
@@ -59,13 +60,13 @@ struct pki_authority {
 enum status pki_make_authority(EVP_PKEY *key, const char *common_name, int64_t now,
                                X509 **ret_certificate, struct error *error) MUST_USE;
 
-/* A server certificate for ten years, for TLS in both roles. `names`: at least one DNS name or IP
+/* A server certificate, for TLS in both roles. `names`: at least one DNS name or IP
  * address; all become Subject Alternative Names, the first that is short enough the Common Name. */
 enum status pki_issue_server(const struct pki_authority *authority, EVP_PKEY *key,
                              const char *const *names, size_t name_count, int64_t now,
                              X509 **ret_certificate, struct error *error) MUST_USE;
 
-/* A client certificate for ten years. Only the public half of `key` is used. */
+/* A client certificate. Only the public half of `key` is used. */
 enum status pki_issue_client(const struct pki_authority *authority, EVP_PKEY *key,
                              const char *common_name, int64_t now, X509 **ret_certificate,
                              struct error *error) MUST_USE;
@@ -74,6 +75,11 @@ enum status pki_issue_client(const struct pki_authority *authority, EVP_PKEY *ke
  * of its extensions. The request's own signature proves that they have the private key. */
 enum status pki_sign_request(const struct pki_authority *authority, struct bytes request,
                              int64_t now, X509 **ret_certificate, struct error *error) MUST_USE;
+
+/* Appends a request (PKCS #10, PEM) for a certificate of this common name, signed with `key`.
+ * STATUS_INVALID_ARGUMENT with a text, STATUS_CRYPTO_FAILED, STATUS_NO_MEMORY. */
+enum status pki_make_request(EVP_PKEY *key, const char *common_name, struct buffer *ret_pem,
+                             struct error *error) MUST_USE;
 
 /* ---- Reading and writing certificates ---- */
 
@@ -88,6 +94,10 @@ enum status pki_certificate_parse(struct bytes pem, X509 **ret_certificate,
 /* As pki_certificate_parse(), of a file (any permissions). Also STATUS_NOT_FOUND, STATUS_IO. */
 enum status pki_certificate_read(const char *path, X509 **ret_certificate,
                                  struct error *error) MUST_USE;
+
+/* As pki_certificate_read(), the first of a file that may hold a chain. */
+enum status pki_certificate_read_first(const char *path, X509 **ret_certificate,
+                                       struct error *error) MUST_USE;
 
 /* Writes certificates as PEM, in their order, mode 0644, in one step. `flags`: enum
  * file_replace_flags. */
@@ -110,6 +120,7 @@ enum status pki_certificate_pem(X509 *certificate, struct buffer *ret_pem) MUST_
 struct pki_description {
     char subject[PKI_NAME_MAX]; /* RFC 2253, UTF-8, control characters escaped; cut if longer */
     char issuer[PKI_NAME_MAX];
+    char common_name[PKI_NAME_MAX]; /* of the subject, UTF-8, as it is; empty if there is none */
     char serial[64]; /* hexadecimal; empty if longer */
     char key[32];    /* "RSA 3072", "P-256", "ED25519" */
     int64_t not_before;

@@ -56,6 +56,32 @@ enum status pki_certificate_read(const char *path, X509 **ret_certificate, struc
     return status;
 }
 
+static enum status parse_first(struct bytes text, const char *path, X509 **ret_certificate,
+                               struct error *error)
+{
+    BIO *bio = BIO_new_mem_buf(text.data, (int)text.size);
+    X509 *certificate = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    BIO_free(bio);
+    ERR_clear_error();
+    if (certificate == NULL)
+        return error_set(error, STATUS_INVALID_ARGUMENT, "%s: there is no valid certificate in it",
+                         path);
+    *ret_certificate = certificate;
+    return STATUS_OK;
+}
+
+enum status pki_certificate_read_first(const char *path, X509 **ret_certificate,
+                                       struct error *error)
+{
+    struct buffer text;
+    buffer_init(&text, PEM_TEXT_MAX);
+    enum status status = file_read(path, FILE_PUBLIC, &text, error);
+    if (status == STATUS_OK)
+        status = parse_first(buffer_bytes(&text), path, ret_certificate, error);
+    buffer_free(&text);
+    return status;
+}
+
 /* ---- Writing ---- */
 
 enum status pki_certificate_der(const X509 *certificate, struct buffer *ret_der)
@@ -133,6 +159,18 @@ static bool name_text(const X509_NAME *name, char ret_text[static PKI_NAME_MAX])
     return good;
 }
 
+static void common_name_text(const X509_NAME *name, char ret_text[static PKI_NAME_MAX])
+{
+    uint8_t *text = NULL;
+    int index = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+    const X509_NAME_ENTRY *entry = index >= 0 ? X509_NAME_get_entry(name, index) : NULL;
+    int length = entry != NULL ? ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(entry)) : -1;
+    ret_text[0] = '\0';
+    if (length > 0 && memchr(text, '\0', (size_t)length) == NULL)
+        copy_text((const char *)text, (size_t)length, ret_text, PKI_NAME_MAX);
+    OPENSSL_free(text);
+}
+
 static bool time_of(const ASN1_TIME *time, int64_t *ret_milliseconds)
 {
     struct tm utc = {0};
@@ -200,6 +238,7 @@ enum status pki_describe(const X509 *certificate, struct pki_description *ret_de
                 name_text(X509_get_issuer_name(certificate), description.issuer) &&
                 time_of(X509_get0_notBefore(certificate), &description.not_before) &&
                 time_of(X509_get0_notAfter(certificate), &description.not_after);
+    common_name_text(X509_get_subject_name(certificate), description.common_name);
     serial_text(certificate, description.serial, sizeof(description.serial));
     key_text(certificate, description.key, sizeof(description.key));
     ERR_clear_error();

@@ -3,8 +3,10 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <openssl/buffer.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -80,10 +82,13 @@ static bool set_serial(X509 *certificate)
 static bool set_validity(X509 *certificate, const struct order *order)
 {
     const X509 *authority = order->authority->certificate;
+    int64_t validity = authority != NULL && order->authority->days > 0
+                           ? (int64_t)order->authority->days * DAY
+                           : order->profile->validity;
     if (ASN1_TIME_set(X509_getm_notBefore(certificate), (time_t)((order->now - DAY) / 1000)) ==
             NULL ||
         ASN1_TIME_set(X509_getm_notAfter(certificate),
-                      (time_t)((order->now + order->profile->validity) / 1000)) == NULL)
+                      (time_t)((order->now + validity) / 1000)) == NULL)
         return false;
     if (authority == NULL ||
         ASN1_TIME_compare(X509_get0_notAfter(certificate), X509_get0_notAfter(authority)) <= 0)
@@ -408,4 +413,44 @@ enum status pki_sign_request(const struct pki_authority *authority, struct bytes
                               X509_REQ_get_subject_name(parsed), now, ret_certificate, error);
     X509_REQ_free(parsed);
     return status;
+}
+
+/* ---- Requests ---- */
+
+static bool fill_request(X509_REQ *request, EVP_PKEY *key, const X509_NAME *subject)
+{
+    return X509_REQ_set_version(request, X509_REQ_VERSION_1) == 1 &&
+           X509_REQ_set_subject_name(request, subject) == 1 &&
+           X509_REQ_set_pubkey(request, key) == 1 && X509_REQ_sign(request, key, EVP_sha256()) > 0;
+}
+
+static enum status append_request(X509_REQ *request, struct buffer *ret_pem)
+{
+    BUF_MEM *text = NULL;
+    BIO *bio = BIO_new(BIO_s_mem());
+    bool good = bio != NULL && PEM_write_bio_X509_REQ(bio, request) == 1 &&
+                BIO_get_mem_ptr(bio, &text) == 1;
+    if (good)
+        buffer_append(ret_pem, text->data, text->length);
+    BIO_free(bio);
+    return good ? buffer_status(ret_pem) : STATUS_CRYPTO_FAILED;
+}
+
+enum status pki_make_request(EVP_PKEY *key, const char *common_name, struct buffer *ret_pem,
+                             struct error *error)
+{
+    X509_NAME *subject;
+    enum status status = subject_of(common_name, &subject, error);
+    if (status != STATUS_OK)
+        return status;
+    X509_REQ *request = X509_REQ_new();
+    status = request != NULL && fill_request(request, key, subject)
+                 ? append_request(request, ret_pem)
+                 : STATUS_CRYPTO_FAILED;
+    X509_REQ_free(request);
+    X509_NAME_free(subject);
+    ERR_clear_error();
+    return status == STATUS_OK
+               ? STATUS_OK
+               : error_set(error, status, "the certificate request could not be made");
 }

@@ -48,7 +48,7 @@ static int set_up(void **state)
         pki_make_authority(common.authority_key, "kmipd authority", NOW,
                            &common.authority_certificate, &error) != STATUS_OK)
         return -1;
-    common.authority = (struct pki_authority){common.authority_certificate, common.authority_key};
+    common.authority = (struct pki_authority){common.authority_certificate, common.authority_key, 0};
     return 0;
 }
 
@@ -159,7 +159,7 @@ static void test_authority_rsa(void **state)
     struct error error = {0};
     assert_int_equal(pki_make_authority(common.rsa, "R", NOW, &certificate, &error), STATUS_OK);
     assert_string_equal(describe(certificate).key, "RSA 3072");
-    const struct pki_authority authority = {certificate, common.rsa};
+    const struct pki_authority authority = {certificate, common.rsa, 0};
     assert_int_equal(pki_issue_client(&authority, common.ecdsa, "c", NOW, &leaf, &error),
                      STATUS_OK);
     assert_int_equal(X509_verify(leaf, common.rsa), 1);
@@ -349,11 +349,11 @@ static void test_authority_wrong(void **state)
     X509 *leaf = issue_client("not an authority");
     X509 *certificate = NULL;
     struct error error = {0};
-    const struct pki_authority mixed = {common.authority_certificate, common.ecdsa};
+    const struct pki_authority mixed = {common.authority_certificate, common.ecdsa, 0};
     assert_int_equal(pki_issue_client(&mixed, common.ecdsa, "c", NOW, &certificate, &error),
                      STATUS_INVALID_ARGUMENT);
     assert_text(&error, "do not belong together");
-    const struct pki_authority a_leaf = {leaf, common.ecdsa};
+    const struct pki_authority a_leaf = {leaf, common.ecdsa, 0};
     assert_int_equal(pki_issue_client(&a_leaf, common.ecdsa, "c", NOW, &certificate, &error),
                      STATUS_INVALID_ARGUMENT);
     assert_text(&error, "may not sign");
