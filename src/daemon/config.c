@@ -114,3 +114,13 @@ enum config_when config_key_when(enum config_key key)
 {
     return config_rows[key].when;
 }
+
+enum log_level config_log_level(const struct config *config)
+{
+    static const enum log_level levels[CONFIG_WORD_COUNT] = {
+        [CONFIG_LOG_CRITICAL] = LOG_LEVEL_CRITICAL, [CONFIG_LOG_ERROR] = LOG_LEVEL_ERROR,
+        [CONFIG_LOG_WARNING] = LOG_LEVEL_WARNING,   [CONFIG_LOG_NOTICE] = LOG_LEVEL_NOTICE,
+        [CONFIG_LOG_INFO] = LOG_LEVEL_INFO,         [CONFIG_LOG_DEBUG] = LOG_LEVEL_DEBUG,
+    };
+    return levels[config->server_log_level];
+}

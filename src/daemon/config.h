@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/log.h"
 
 #define CONFIG_TEXT_SIZE 1024 /* with the NUL */
 
@@ -86,6 +87,9 @@ struct config_name {
     char text[96];
 };
 struct config_name config_key_name(enum config_key key);
+
+/* [server] log-level for base/log.h. */
+enum log_level config_log_level(const struct config *config);
 
 /* Writes every key, with its text and range as comments: a key that has its default is written
  * as a comment too, so that of the defaults an example comes out. False if `file` fails. */

@@ -9,7 +9,7 @@
 static const char *const when_texts[] = {
     [CONFIG_RELOAD] = "A reload (SIGHUP) takes up a new value.",
     [CONFIG_RESTART] = "A restart takes up a new value.",
-    [CONFIG_SETUP] = "Used by the first start alone.",
+    [CONFIG_SETUP] = "Used when the certificates are made, by the first start.",
 };
 
 /* Writes text in lines of `# `, broken at spaces. */

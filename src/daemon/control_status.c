@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kmipctl status. */
+#include <unistd.h>
+
+#include "base/hex.h"
+#include "daemon/certificates.h"
+#include "daemon/control.h"
+#include "service/service.h"
+
+static void put_server(struct control_call *call)
+{
+    struct daemon *daemon = call->daemon;
+    json_t *result = call->result;
+    control_put_text(result, "version", KMIPD_VERSION);
+    control_put_number(result, "process", getpid());
+    control_put_time(result, "started", daemon->started);
+    control_put_text(result, "address", daemon->config.network_listen);
+    control_put_number(result, "port", net_port(daemon->net));
+    control_put_text(result, "state", daemon->state.directory);
+}
+
+static void put_certificate(struct control_call *call)
+{
+    struct pki_description server;
+    struct error error = {0};
+    char fingerprint[PKI_FINGERPRINT_TEXT_MAX];
+    json_t *object = json_object();
+    (void)json_object_set_new(call->result, "certificate", object);
+    if (certificates_describe_server(&call->daemon->state, &server, &error) != STATUS_OK) {
+        control_put_text(object, "error", error_text(&error));
+        return;
+    }
+    control_put_text(object, "subject", server.subject);
+    control_put_text(object, "key", server.key);
+    control_put_time(object, "valid_until", server.not_after);
+    pki_fingerprint_text(bytes_of(server.sha1, sizeof(server.sha1)), fingerprint);
+    control_put_text(object, "sha1", fingerprint);
+    pki_fingerprint_text(bytes_of(server.sha256, sizeof(server.sha256)), fingerprint);
+    control_put_text(object, "sha256", fingerprint);
+}
+
+static void put_audit(struct control_call *call)
+{
+    uint64_t sequence;
+    uint8_t chain[AUDIT_HASH_SIZE];
+    struct error error = {0};
+    json_t *object = json_object();
+    (void)json_object_set_new(call->result, "audit", object);
+    enum status status = audit_explain(call->daemon->audit, &error);
+    control_put_text(object, "health", status == STATUS_OK ? "well" : error_text(&error));
+    audit_head(call->daemon->audit, &sequence, chain);
+    control_put_number(object, "sequence", (int64_t)sequence);
+    control_put_fingerprint(object, "chain", chain, sizeof(chain));
+}
+
+static void put_store(struct control_call *call)
+{
+    enum status status = store_health(call->daemon->store);
+    json_t *object = json_object();
+    (void)json_object_set_new(call->result, "store", object);
+    control_put_text(object, "health", status == STATUS_OK ? "well" : status_text(status));
+}
+
+static void put_connections(struct control_call *call)
+{
+    struct net_counters net;
+    struct service_counters service;
+    net_counters(call->daemon->net, &net);
+    service_counters(call->daemon->service, &service);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counters[] = {
+        {"open", net.open},
+        {"accepted", net.accepted},
+        {"handshakes", net.handshakes},
+        {"resumed", net.resumed},
+        {"handshakes_failed", net.handshakes_failed},
+        {"without_request", net.bare},
+        {"timed_out", net.timed_out},
+        {"refused_by_total_limit", net.refused_total_limit},
+        {"refused_by_certificate_limit", net.refused_certificate_limit},
+        {"requests", service.requests},
+        {"batch_items", service.items},
+        {"requests_refused", service.refused},
+        {"requests_executed_again", service.again},
+    };
+    json_t *object = json_object();
+    (void)json_object_set_new(call->result, "connections", object);
+    for (size_t i = 0; i < ARRAY_COUNT(counters); i++)
+        control_put_number(object, counters[i].name, (int64_t)counters[i].value);
+}
+
+static void put_warnings(struct control_call *call)
+{
+    struct error warning = {0};
+    struct daemon *daemon = call->daemon;
+    json_t *warnings = json_array();
+    (void)json_object_set_new(call->result, "warnings", warnings);
+    if (certificates_explain(&daemon->state, clock_now(&daemon->clock), &warning))
+        (void)json_array_append_new(warnings, json_string(error_text(&warning)));
+    if (clock_behind(&daemon->clock) > 2000)
+        (void)json_array_append_new(
+            warnings, json_string("the clock was set back: time stamps stand still until it has "
+                                  "caught up; set it right, and keep it with an NTP service"));
+    if (daemon->config.keys_sealing == CONFIG_SEALING_KEY_FILE)
+        (void)json_array_append_new(
+            warnings, json_string("the root keys are sealed under a key file: good for a first try "
+                                  "only, see [keys] sealing in kmipd.conf(5)"));
+}
+
+enum status control_top_status(struct control_call *call)
+{
+    put_server(call);
+    put_certificate(call);
+    put_store(call);
+    put_audit(call);
+    put_connections(call);
+    put_warnings(call);
+    return STATUS_OK;
+}

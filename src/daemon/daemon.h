@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon as a whole: what it opened, in the order of opening. */
+#ifndef KMIPD_DAEMON_DAEMON_H
+#define KMIPD_DAEMON_DAEMON_H
+
+#include "audit/audit.h"
+#include "base/clock.h"
+#include "daemon/options.h"
+#include "daemon/state.h"
+#include "keymanager/keymanager.h"
+#include "net/net.h"
+#include "store/store.h"
+
+struct control;
+struct core;
+struct service;
+
+struct daemon {
+    struct options options;
+    struct config config; /* in force; changed by the main thread alone (reload) */
+    struct clock clock;
+    int64_t started;    /* milliseconds since 1970 */
+    bool first_start;   /* this start made the state */
+    struct state state;
+    struct keymanager *keymanager;
+    struct store *store;
+    struct store_session *session; /* the main thread's */
+    struct audit *audit;
+    struct core *core;
+    struct service *service;
+    bool recorded; /* the start is in the audit log, so the end will be */
+    struct net *net;
+    struct control *control;
+};
+
+/*
+ * Opens everything and serves. On failure what was opened is closed again, and `error` says in one
+ * line what is wrong and what to do.
+ */
+enum status daemon_start(struct daemon *daemon, struct error *error) MUST_USE;
+
+/* Serves until SIGTERM or SIGINT; reloads on SIGHUP. The signals must be blocked in all threads. */
+void daemon_run(struct daemon *daemon);
+
+/* Lets requests in flight end, then closes everything. Good after a failed start too. */
+void daemon_stop(struct daemon *daemon);
+
+/* Writes a record of event "server" and waits for it. */
+enum status daemon_audit(struct daemon *daemon, const char *operation, const char *detail) MUST_USE;
+
+#endif

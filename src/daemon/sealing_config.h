@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening the sealed root keys as the configuration says. */
+#ifndef KMIPD_DAEMON_SEALING_CONFIG_H
+#define KMIPD_DAEMON_SEALING_CONFIG_H
+
+#include "daemon/config.h"
+#include "daemon/state.h"
+#include "keymanager/keymanager.h"
+
+/*
+ * Opens the sealed file of the state; where the first start has not come to its end, makes it.
+ * May ask for a passphrase on the terminal, twice where it makes the file. The texts of errors say
+ * what to do.
+ */
+enum status sealing_open(const struct config *config, const struct state *state,
+                         struct keymanager **ret_keymanager, struct error *error) MUST_USE;
+
+#endif

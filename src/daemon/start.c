@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening and closing all that the daemon is made of, in one order and its reverse. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "core/core.h"
+#include "daemon/certificates.h"
+#include "daemon/control.h"
+#include "daemon/daemon.h"
+#include "daemon/notify.h"
+#include "daemon/sealing_config.h"
+#include "daemon/setup.h"
+#include "daemon/tasks.h"
+#include "service/service.h"
+
+/* Descriptors besides those of connections: files, listeners, epoll, spare. */
+#define OTHER_DESCRIPTORS 256
+
+/* ---- The process ---- */
+
+static rlim_t raise_limit(__rlimit_resource_t resource, rlim_t wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) != 0)
+        return 0;
+    if (limit.rlim_cur >= wanted)
+        return limit.rlim_cur;
+    /* Root may go beyond the hard limit; anybody may go up to it. */
+    struct rlimit higher = {wanted, wanted > limit.rlim_max ? wanted : limit.rlim_max};
+    if (setrlimit(resource, &higher) == 0)
+        return wanted;
+    higher = (struct rlimit){limit.rlim_max, limit.rlim_max};
+    return setrlimit(resource, &higher) == 0 ? limit.rlim_max : limit.rlim_cur;
+}
+
+static enum status prepare_process(struct daemon *daemon, struct error *error)
+{
+    rlim_t wanted = daemon->config.network_connections_max + OTHER_DESCRIPTORS;
+    rlim_t files = raise_limit(RLIMIT_NOFILE, wanted);
+    if (files < wanted)
+        log_warning("limits the system allows %ju open files, so at most %ju connections can be "
+                    "served and not the %" PRIu64 " of connections-max: raise LimitNOFILE= or "
+                    "ulimit -n",
+                    (uintmax_t)files,
+                    (uintmax_t)(files > OTHER_DESCRIPTORS ? files - OTHER_DESCRIPTORS : 0),
+                    daemon->config.network_connections_max);
+    (void)raise_limit(RLIMIT_MEMLOCK, RLIM_INFINITY); /* secret_heap_init() tells if too little */
+    return secret_heap_init(daemon->config.server_secure_memory, error);
+}
+
+/* ---- Steps ---- */
+
+static enum status open_state(struct daemon *daemon, struct error *error)
+{
+    enum status status = state_open(daemon->config.server_state, &daemon->state, error);
+    daemon->first_start = status == STATUS_OK && !daemon->state.complete;
+    return status;
+}
+
+static enum status open_keymanager(struct daemon *daemon, struct error *error)
+{
+    return sealing_open(&daemon->config, &daemon->state, &daemon->keymanager, error);
+}
+
+static enum status open_store(struct daemon *daemon, struct error *error)
+{
+    const struct store_options options = {.cache_bytes = daemon->config.store_cache_size};
+    enum status status = store_open_sqlite(state_path(&daemon->state, STATE_STORE), &options,
+                                           &daemon->store, error);
+    if (status != STATUS_OK)
+        return status;
+    status = store_session_open(daemon->store, &daemon->session);
+    return status == STATUS_OK ? STATUS_OK
+                               : error_set(error, status, "%s", status_text(status));
+}
+
+static enum status open_audit(struct daemon *daemon, struct error *error)
+{
+    struct audit_options options = {
+        .directory = state_path(&daemon->state, STATE_AUDIT),
+        .rotate_bytes = daemon->config.audit_rotate_size,
+        .keep_files = (unsigned)daemon->config.audit_keep_files,
+    };
+    enum status status =
+        tasks_load_audit_head(daemon, &options.known_sequence, options.known_chain, error);
+    return status == STATUS_OK ? audit_open(&options, &daemon->audit, error) : status;
+}
+
+static enum status open_core(struct daemon *daemon, struct error *error)
+{
+    const struct config *config = &daemon->config;
+    const struct core_options options = {
+        .locate_max = (unsigned)config->limits_locate_max,
+        .lease_seconds = (uint32_t)(config->limits_lease_time / 1000),
+        .key_cache_entries = (unsigned)config->keys_cache_count,
+        .key_cache_seconds = (unsigned)(config->keys_cache_time / 1000),
+        .object_max = config->limits_object_max,
+        .request_memory = config->limits_request_memory,
+    };
+    enum status status =
+        core_open(daemon->store, daemon->keymanager, &daemon->clock, &options, &daemon->core);
+    return status == STATUS_OK ? STATUS_OK
+                               : error_set(error, status, "cannot make the key cache: %s",
+                                           status_text(status));
+}
+
+static unsigned loop_count(const struct config *config)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (config->network_loops > 0)
+        return (unsigned)config->network_loops;
+    return processors > 0 ? (unsigned)processors : 1;
+}
+
+static enum status open_service(struct daemon *daemon, struct error *error)
+{
+    const struct service_options options = {
+        .loops = loop_count(&daemon->config),
+        .ready = (unsigned)daemon->config.limits_requests_ready,
+        .reply_max = daemon->config.limits_response_max,
+    };
+    return service_open(daemon->core, daemon->store, daemon->audit, &options, &daemon->service,
+                        error);
+}
+
+static enum status open_net(struct daemon *daemon, struct error *error)
+{
+    const struct config *config = &daemon->config;
+    const struct net_options options = {
+        .address = config->network_listen,
+        .loops = loop_count(config),
+        .frame_max = config->network_frame_max,
+        .connections_max = (unsigned)config->network_connections_max,
+        .connections_per_certificate = (unsigned)config->network_connections_per_certificate,
+        .handshake_seconds = (unsigned)(config->network_handshake_timeout / 1000),
+        .frame_seconds = (unsigned)(config->network_frame_timeout / 1000),
+        .idle_seconds = (unsigned)(config->network_idle_timeout / 1000),
+        .certificate_file = state_path(&daemon->state, STATE_SERVER_CERTIFICATE),
+        .key_file = state_path(&daemon->state, STATE_SERVER_KEY),
+        .legacy_ciphers = config->network_legacy_ciphers,
+    };
+    struct error warning = {0}; /* of the certificate's dates: tasks_run() reports those */
+    return net_start(&options, service_handler(daemon->service), &daemon->net, &warning, error);
+}
+
+static enum status open_control(struct daemon *daemon, struct error *error)
+{
+    return control_start(daemon, &daemon->control, error);
+}
+
+static enum status record_start(struct daemon *daemon, struct error *error)
+{
+    char detail[256];
+    (void)snprintf(detail, sizeof(detail), "version=" KMIPD_VERSION " listen=%.100s%s",
+                   daemon->config.network_listen, daemon->first_start ? " first start" : "");
+    if (daemon_audit(daemon, "start", detail) != STATUS_OK)
+        return audit_explain(daemon->audit, error);
+    daemon->recorded = true;
+    return STATUS_OK;
+}
+
+/* One step of the start; each leaves what it opened in the daemon. */
+typedef enum status start_step(struct daemon *daemon, struct error *error);
+
+static start_step *const steps[] = {
+    prepare_process, open_state,   setup_certificates, open_keymanager, open_store,
+    open_audit,      record_start, setup_adapter,      open_core,       open_service,
+    open_net,        open_control, setup_finish,
+};
+
+enum status daemon_start(struct daemon *daemon, struct error *error)
+{
+    enum status status = STATUS_OK;
+    clock_init_system(&daemon->clock);
+    daemon->started = clock_now(&daemon->clock);
+    daemon->state.lock = -1;
+    for (size_t i = 0; i < ARRAY_COUNT(steps) && status == STATUS_OK; i++)
+        status = steps[i](daemon, error);
+    if (status != STATUS_OK)
+        daemon_stop(daemon);
+    return status;
+}
+
+void daemon_stop(struct daemon *daemon)
+{
+    notify_send("STOPPING=1\nSTATUS=Stopping");
+    net_stop(daemon->net, (unsigned)daemon->config.network_drain_timeout);
+    control_stop(daemon->control);
+    service_close(daemon->service);
+    core_close(daemon->core);
+    if (daemon->recorded) {
+        if (daemon_audit(daemon, "stop", "") != STATUS_OK)
+            log_critical("audit the end could not be recorded");
+        tasks_save_audit_head(daemon);
+    }
+    audit_close(daemon->audit);
+    store_session_close(daemon->session);
+    store_close(daemon->store);
+    keymanager_close(daemon->keymanager);
+    state_close(&daemon->state);
+}
+
+enum status daemon_audit(struct daemon *daemon, const char *operation, const char *detail)
+{
+    const struct audit_entry entry = {
+        .time = clock_now(&daemon->clock),
+        .event = "server",
+        .operation = bytes_of_text(operation),
+        .result = BYTES_LITERAL("Success"),
+        .detail = bytes_of_text(detail),
+    };
+    return audit_write(daemon->audit, &entry);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/tasks.h"
+
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "daemon/certificates.h"
+#include "daemon/notify.h"
+
+#define CLOCK_STEP_MILLISECONDS 2000 /* less is what NTP does */
+
+/* ---- The audit log's head ---- */
+
+struct audit_head_value {
+    uint8_t sequence[8]; /* most significant byte first */
+    uint8_t chain[AUDIT_HASH_SIZE];
+};
+
+static const char head_name[] = "audit-head";
+
+void tasks_save_audit_head(struct daemon *daemon)
+{
+    struct audit_head_value value;
+    uint64_t sequence;
+    static uint64_t saved; /* the main thread's alone */
+    audit_head(daemon->audit, &sequence, value.chain);
+    if (sequence == saved || store_health(daemon->store) != STATUS_OK)
+        return;
+    for (int i = 0; i < 8; i++)
+        value.sequence[i] = (uint8_t)(sequence >> (56 - 8 * i));
+    enum status status =
+        store_value_put(daemon->store, head_name, bytes_of(&value, sizeof(value)));
+    if (status == STATUS_OK)
+        saved = sequence;
+    else
+        log_error("store cannot save the audit log's head: %s", status_text(status));
+}
+
+enum status tasks_load_audit_head(struct daemon *daemon, uint64_t *ret_sequence,
+                                  uint8_t ret_chain[static AUDIT_HASH_SIZE], struct error *error)
+{
+    struct audit_head_value value = {0};
+    size_t size;
+    enum status status =
+        store_value_get(daemon->session, head_name, &value, sizeof(value), &size);
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        return error_set(error, status, "cannot read the audit log's head from the store: %s",
+                         status_text(status));
+    uint64_t sequence = 0;
+    for (int i = 0; i < 8; i++)
+        sequence = sequence << 8 | value.sequence[i];
+    *ret_sequence = sequence;
+    memcpy(ret_chain, value.chain, AUDIT_HASH_SIZE);
+    return STATUS_OK;
+}
+
+/* ---- Tasks ---- */
+
+static void watch_clock(struct daemon *daemon)
+{
+    static bool behind; /* the main thread's alone */
+    (void)clock_now(&daemon->clock);
+    int64_t milliseconds = clock_behind(&daemon->clock);
+    if (!behind && milliseconds > CLOCK_STEP_MILLISECONDS) {
+        behind = true;
+        log_warning("clock stepped back seconds=%" PRId64 ": time stamps stand still until it has "
+                    "caught up; set it right, and keep it with an NTP service",
+                    milliseconds / 1000);
+    } else if (behind && milliseconds == 0) {
+        behind = false;
+        log_notice("clock has caught up: time stamps go on");
+    }
+}
+
+static const char *health_of(struct daemon *daemon)
+{
+    if (audit_health(daemon->audit) != STATUS_OK)
+        return "the audit log cannot be written: requests are refused. Make room or repair the "
+               "disk, then restart kmipd";
+    switch (store_health(daemon->store)) {
+    case STATUS_OK:
+        return NULL;
+    case STATUS_STORE_FULL:
+        return "the store's disk is full: new keys are refused, existing ones are served. Make room "
+               "on it";
+    case STATUS_STORE_READ_ONLY:
+        return "the store's file system is read-only: new keys are refused, existing ones are "
+               "served. Mount it writable, then restart kmipd";
+    case STATUS_STORE_CORRUPT:
+        return "the store is damaged: stop kmipd and restore the state directory from a backup";
+    default:
+        return "the store failed to write: new keys are refused. Look at the disk and the kernel's "
+               "log, then restart kmipd";
+    }
+}
+
+static void watch_health(struct daemon *daemon)
+{
+    static const char *last; /* the main thread's alone */
+    const char *now = health_of(daemon);
+    if (now == last)
+        return;
+    if (now != NULL)
+        log_critical("health %s", now);
+    else
+        log_notice("health the server is well again");
+    notify_send("STATUS=%s", now != NULL ? now : "Serving");
+    last = now;
+}
+
+static void watch_certificate(struct daemon *daemon)
+{
+    certificates_report(&daemon->state, clock_now(&daemon->clock));
+}
+
+static void feed_watchdog(struct daemon *daemon)
+{
+    (void)daemon;
+    notify_send("WATCHDOG=1");
+}
+
+struct task {
+    void (*run)(struct daemon *daemon);
+    int64_t interval; /* milliseconds; 0: never */
+    int64_t due;      /* monotonic milliseconds */
+};
+
+int64_t tasks_run(struct daemon *daemon)
+{
+    static struct task tasks[] = {
+        {watch_clock, 5000, 0},
+        {watch_health, 2000, 0},
+        {tasks_save_audit_head, 60000, 0},
+        {watch_certificate, 12 * 3600000, 0},
+        {feed_watchdog, 0, 0}, /* as the service manager wants */
+    };
+    tasks[ARRAY_COUNT(tasks) - 1].interval = notify_watchdog_interval();
+    int64_t now = clock_monotonic(), next = now + 60000;
+    for (size_t i = 0; i < ARRAY_COUNT(tasks); i++) {
+        if (tasks[i].interval == 0)
+            continue;
+        if (tasks[i].due <= now) {
+            tasks[i].run(daemon);
+            tasks[i].due = now + tasks[i].interval;
+        }
+        next = tasks[i].due < next ? tasks[i].due : next;
+    }
+    int64_t left = next - clock_monotonic();
+    return left > 0 ? left : 0;
+}
