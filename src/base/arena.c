@@ -68,9 +68,9 @@ static bool add_chunk(struct arena *arena, size_t size)
 void *arena_allocate(struct arena *arena, size_t size)
 {
     size_t alignment = alignof(max_align_t);
-    if (size > arena->maximum)
+    if (size > arena->maximum || __builtin_add_overflow(size, alignment - 1, &size))
         return NULL;
-    size = (size + alignment - 1) / alignment * alignment;
+    size = size / alignment * alignment;
     if ((arena->chunks == NULL || size > arena->chunks->size - arena->used) &&
         !add_chunk(arena, size))
         return NULL;

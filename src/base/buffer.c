@@ -59,8 +59,11 @@ static bool grow(struct buffer *buffer, size_t needed)
 
 uint8_t *buffer_reserve(struct buffer *buffer, size_t size)
 {
+    static uint8_t nothing[1]; /* NULL would mean failure */
     if (buffer->status != STATUS_OK)
         return NULL;
+    if (size == 0 && buffer->data == NULL)
+        return nothing;
     if (size > buffer->maximum - buffer->size) {
         buffer->status = STATUS_TOO_LARGE;
         return NULL;

@@ -27,9 +27,10 @@ enum status error_set_errno(struct error *error, enum status status, int errno_v
     va_start(arguments, format);
     int length = vsnprintf(error->text, sizeof(error->text), format, arguments);
     va_end(arguments);
+    const char *description = strerrordesc_np(errno_value);
     if (length >= 0 && (size_t)length < sizeof(error->text))
         (void)snprintf(error->text + length, sizeof(error->text) - (size_t)length, ": %s",
-                       strerrordesc_np(errno_value));
+                       description != NULL ? description : "unknown error");
     return status;
 }
 

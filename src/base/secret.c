@@ -17,6 +17,8 @@ enum status secret_heap_init(size_t size, struct error *error)
     /* 1: locked and guarded; 2: made, but not locked or guarded, which is refused here. */
     if (CRYPTO_secure_malloc_init(size, SMALLEST_PIECE) == 1)
         return STATUS_OK;
+    /* Or the heap that was refused would be there for the next who asks. */
+    (void)CRYPTO_secure_malloc_done();
     return error_set(error, STATUS_IO,
                      "cannot lock %zu KiB of memory for keys: raise RLIMIT_MEMLOCK (ulimit -l, or "
                      "LimitMEMLOCK= in the systemd unit)",

@@ -21,7 +21,8 @@ static uint64_t load64(const uint8_t *at)
 
 struct ttlv_reader ttlv_reader_over(struct bytes bytes)
 {
-    return (struct ttlv_reader){bytes.data, bytes.data + bytes.size};
+    /* Arithmetic on NULL is undefined, even with 0. */
+    return (struct ttlv_reader){bytes.data, bytes.size == 0 ? bytes.data : bytes.data + bytes.size};
 }
 
 static uint32_t tag_of(const uint8_t *header)
@@ -139,7 +140,7 @@ enum status ttlv_check(struct bytes bytes)
             return STATUS_MALFORMED;
         if (item.type == TTLV_TEXT_STRING && !ttlv_text_valid(item.value))
             return STATUS_MALFORMED;
-        if (item.type != TTLV_STRUCTURE)
+        if (item.type != TTLV_STRUCTURE || item.value.size == 0)
             continue;
         if (++depth == TTLV_DEPTH_MAX)
             return STATUS_MALFORMED;
