@@ -163,11 +163,11 @@ static void connection_finish(struct net_connection *connection)
         (void)SSL_shutdown(connection->ssl);
     ERR_clear_error();
     release_tls(connection);
+    connection->state = CONNECTION_LINGER; /* from here on there is no TLS to shut down */
     if (shutdown(connection->fd, SHUT_WR) != 0) {
         connection_close(connection);
         return;
     }
-    connection->state = CONNECTION_LINGER;
     watch(connection, EPOLLIN);
     wait_for(connection, WAIT_LINGER);
 }
