@@ -6,6 +6,8 @@
 #include <string.h>
 #include <wchar.h>
 
+#include "base/compiler.h"
+
 #define CELL_MAX    512
 #define COLUMNS_MAX 12
 
@@ -55,6 +57,26 @@ static void print_padded(FILE *file, const char *text, int width, bool right)
 
 /* ---- Tables ---- */
 
+/* Columns in which something stands. */
+static size_t pick_columns(const json_t *rows, const struct ctl_column *columns, size_t count,
+                           struct ctl_column *ret_picked)
+{
+    char cell[CELL_MAX];
+    size_t picked = 0, index;
+    json_t *row;
+    for (size_t c = 0; c < count && c < COLUMNS_MAX; c++) {
+        json_array_foreach((json_t *)rows, index, row)
+        {
+            format_cell(json_object_get(row, columns[c].key), cell);
+            if (cell[0] == '\0')
+                continue;
+            ret_picked[picked++] = columns[c];
+            break;
+        }
+    }
+    return picked;
+}
+
 static void measure(const json_t *rows, const struct ctl_column *columns, size_t count,
                     int *ret_widths)
 {
@@ -88,11 +110,13 @@ static void print_row(FILE *file, const json_t *row, const struct ctl_column *co
     }
 }
 
-void ctl_print_table(FILE *file, const json_t *rows, const struct ctl_column *columns, size_t count)
+void ctl_print_table(FILE *file, const json_t *rows, const struct ctl_column *all, size_t count)
 {
     int widths[COLUMNS_MAX];
+    struct ctl_column columns[COLUMNS_MAX];
     size_t index;
     json_t *row;
+    count = pick_columns(rows, all, count, columns);
     measure(rows, columns, count, widths);
     for (size_t c = 0; c < count; c++) {
         bool number = json_is_integer(json_object_get(json_array_get(rows, 0), columns[c].key));
@@ -106,10 +130,17 @@ void ctl_print_table(FILE *file, const json_t *rows, const struct ctl_column *co
 
 /* ---- Members ---- */
 
+/* Keys of ours that are more than their words. */
+static const char *const key_titles[][2] = {
+    {"id", "ID"}, {"uuid", "UUID"}, {"sha1", "SHA-1"}, {"sha256", "SHA-256"}};
+
 static void format_key(const char *key, char text[static CELL_MAX])
 {
     (void)snprintf(text, CELL_MAX - 1, "%s", key);
     make_harmless(text);
+    for (size_t i = 0; i < ARRAY_COUNT(key_titles); i++)
+        if (strcmp(key, key_titles[i][0]) == 0)
+            (void)snprintf(text, CELL_MAX - 1, "%s", key_titles[i][1]);
     /* Our own keys are written with '_'; names of attributes stay as they are. */
     if (islower((unsigned char)text[0]) && strchr(text, '-') == NULL) {
         text[0] = (char)toupper((unsigned char)text[0]);

@@ -14,7 +14,8 @@ struct ctl_column {
     const char *key; /* of each row's object */
 };
 
-/* Prints an array of objects, a row each, under its titles. Numbers stand at the right. */
+/* Prints an array of objects, a row each, under its titles (at most 12 columns). Numbers stand at
+ * the right; a column in which nothing stands is left out. */
 void ctl_print_table(FILE *file, const json_t *rows, const struct ctl_column *columns,
                      size_t count);
 

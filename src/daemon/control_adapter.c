@@ -271,8 +271,9 @@ enum status control_adapter_delete(struct control_call *call)
         if (store_count(call->session, row.id, counts) != STATUS_OK)
             return status;
         return error_set(call->error, status,
-                         "adapter '%s' has %" PRId64 " objects that are not destroyed; kmipctl "
-                         "object list --adapter %s shows them, kmipctl object destroy destroys one",
+                         "adapter '%s' still has objects that are not destroyed (%" PRId64 "): "
+                         "kmipctl object list --adapter %s shows them, kmipctl object destroy "
+                         "destroys one",
                          row.name, living(counts), row.name);
     }
     if (status == STATUS_OK)

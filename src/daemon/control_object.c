@@ -110,7 +110,7 @@ static bool is_state_word(const char *word, const char *text)
 
 static enum status take_state(struct control_call *call, uint32_t *ret_states)
 {
-    const char *word = control_text(call, "state");
+    const char *word = control_text(call, "only");
     const struct kmip_enumeration *states = kmip_enumeration_by_tag(KMIP_TAG_STATE);
     if (word == NULL)
         return STATUS_OK;

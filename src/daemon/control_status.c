@@ -7,6 +7,12 @@
 #include "daemon/control.h"
 #include "service/service.h"
 
+static void put_address(json_t *result, const char *listen)
+{
+    const char *colon = strrchr(listen, ':');
+    (void)json_object_set_new(result, "address", json_stringn(listen, (size_t)(colon - listen)));
+}
+
 static void put_server(struct control_call *call)
 {
     struct daemon *daemon = call->daemon;
@@ -14,7 +20,7 @@ static void put_server(struct control_call *call)
     control_put_text(result, "version", KMIPD_VERSION);
     control_put_number(result, "process", getpid());
     control_put_time(result, "started", daemon->started);
-    control_put_text(result, "address", daemon->config.network_listen);
+    put_address(result, daemon->config.network_listen);
     control_put_number(result, "port", net_port(daemon->net));
     control_put_text(result, "state", daemon->state.directory);
 }
@@ -59,6 +65,31 @@ static void put_store(struct control_call *call)
     json_t *object = json_object();
     (void)json_object_set_new(call->result, "store", object);
     control_put_text(object, "health", status == STATUS_OK ? "well" : status_text(status));
+}
+
+static bool note_id(void *context, const struct adapter_row *row)
+{
+    return json_array_append_new(context, json_integer(row->id)) == 0;
+}
+
+static enum status put_totals(struct control_call *call)
+{
+    int64_t objects = 0, active = 0;
+    json_t *adapters = json_array();
+    enum status status = store_adapters(call->session, note_id, adapters);
+    for (size_t i = 0; i < json_array_size(adapters) && status == STATUS_OK; i++) {
+        int64_t counts[8] = {0};
+        status = store_count(call->session, json_integer_value(json_array_get(adapters, i)),
+                             counts);
+        for (size_t state = 0; state < ARRAY_COUNT(counts); state++)
+            objects += counts[state];
+        active += counts[2];
+    }
+    control_put_number(call->result, "adapters", (int64_t)json_array_size(adapters));
+    control_put_number(call->result, "objects", objects);
+    control_put_number(call->result, "active_objects", active);
+    json_decref(adapters);
+    return status;
 }
 
 static void put_connections(struct control_call *call)
@@ -112,10 +143,11 @@ static void put_warnings(struct control_call *call)
 enum status control_top_status(struct control_call *call)
 {
     put_server(call);
+    enum status status = put_totals(call);
     put_certificate(call);
     put_store(call);
     put_audit(call);
     put_connections(call);
     put_warnings(call);
-    return STATUS_OK;
+    return status;
 }
