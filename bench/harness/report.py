@@ -104,7 +104,7 @@ def _differences(rows):
     warnings = []
     for row in rows:
         wire = row.notes.get("wire", {})
-        if row.ceiling == "echo" and wire[row.subject] != wire["echo"]:
+        if row.ceiling == "echo" and wire.get(row.subject) != wire.get("echo"):
             warnings.append(f"  UNLIKE: {row.title}: {wire[row.subject]} and {wire['echo']}")
     return warnings
 
