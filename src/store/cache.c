@@ -12,8 +12,8 @@
 #define HASH_MULTIPLIER_2 0xC2B2AE3D27D4EB4Fu
 
 struct entry {
-    struct entry *next;   /* in the bucket */
-    struct entry *newer;  /* by use */
+    struct entry *next;  /* in the bucket */
+    struct entry *newer; /* by use */
     struct entry *older;
     uint64_t hash;
     struct stored_object *object;

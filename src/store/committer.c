@@ -134,8 +134,8 @@ static enum status apply_marked(struct committer *committer, struct store_transa
                                                          : apply_changes(committer, transaction);
     if (backend_failed(status))
         return status;
-    enum status ended = status == STATUS_OK ? type->release(committer->backend)
-                                            : type->undo(committer->backend);
+    enum status ended =
+        status == STATUS_OK ? type->release(committer->backend) : type->undo(committer->backend);
     return ended != STATUS_OK ? ended : status;
 }
 
@@ -145,8 +145,8 @@ static enum status apply(struct committer *committer, struct store_transaction *
     if (!reserve_images(committer, transaction->count))
         return STATUS_NO_MEMORY;
     bool simple = transaction->count <= 1 && transaction->done != order_done;
-    enum status status = simple ? apply_changes(committer, transaction)
-                                : apply_marked(committer, transaction);
+    enum status status =
+        simple ? apply_changes(committer, transaction) : apply_marked(committer, transaction);
     if (status != STATUS_OK)
         drop_images(committer, before);
     return status;
@@ -278,7 +278,7 @@ static void maintain(struct committer *committer)
     if (status == STATUS_OK)
         return;
     committer->refusing = true;
-    set_health(committer, STATUS_STORE_FAILED);
+    set_health(committer, status);
 }
 
 static enum status write_probe(struct backend *backend, void *argument)

@@ -532,8 +532,8 @@ static enum status memory_certificate_insert(struct backend *backend,
     return replace(memory, &memory->certificates, NULL, record);
 }
 
-static bool certificate_matches(const struct certificate_row *row,
-                                enum backend_certificate_key key, struct bytes value)
+static bool certificate_matches(const struct certificate_row *row, enum backend_certificate_key key,
+                                struct bytes value)
 {
     switch (key) {
     case BACKEND_CERTIFICATE_NAME:

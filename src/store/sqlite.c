@@ -133,21 +133,23 @@ static enum status open_writer(struct sqlite_store *store)
 {
     enum status status = sqlite_connection_open(store->path, &store->writer);
     if (status == STATUS_OK)
-        status = connection_run(&store->writer, "PRAGMA journal_mode = WAL");
+        status = sqlite_connection_run(&store->writer, "PRAGMA journal_mode = WAL");
     if (status == STATUS_OK)
         status = sqlite_migrate(&store->writer, sqlite_migrations, sqlite_schema_version);
     if (status == STATUS_OK)
-        status = connection_prepare(&store->writer, sqlite_write_sql, WRITE_STATEMENT_COUNT);
+        status = sqlite_connection_prepare(&store->writer, sqlite_write_sql, WRITE_STATEMENT_COUNT);
     if (status == STATUS_OK)
         status = read_last_sequence(store);
-    if (status == STATUS_OK)
-        (void)sqlite3_wal_hook(store->writer.db, after_commit, store);
-    return status;
+    if (status != STATUS_OK)
+        return status;
+    (void)sqlite3_wal_hook(store->writer.db, after_commit, store);
+    return checkpointer_start(&store->checkpointer, store->path);
 }
 
 static void sqlite_close(struct backend *backend)
 {
     struct sqlite_store *store = sqlite_store_of(backend);
+    checkpointer_stop(&store->checkpointer);
     sqlite_connection_close(&store->writer);
     if (store->lock_file >= 0)
         (void)close(store->lock_file);

@@ -6,7 +6,10 @@
 #ifndef KMIPD_STORE_SQLITE_H
 #define KMIPD_STORE_SQLITE_H
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 
 #include "store/backend.h"
 
@@ -21,15 +24,15 @@ struct connection {
 
 /* Opens the file, which must exist, and sets what every connection needs. */
 enum status sqlite_connection_open(const char *path, struct connection *ret_connection) MUST_USE;
-enum status connection_prepare(struct connection *connection, const char *const *sql,
+enum status sqlite_connection_prepare(struct connection *connection, const char *const *sql,
                                size_t count) MUST_USE;
 void sqlite_connection_close(struct connection *connection);
 
 /* Runs statements that take and give nothing. */
-enum status connection_run(struct connection *connection, const char *sql) MUST_USE;
+enum status sqlite_connection_run(struct connection *connection, const char *sql) MUST_USE;
 
 /* The status of an SQLite result code that the connection has just given. */
-enum status connection_status(sqlite3 *db, int code);
+enum status sqlite_connection_status(sqlite3 *db, int code);
 
 /*
  * One use of a prepared statement: call_begin(), a call_bind for each parameter in order, then
@@ -121,7 +124,6 @@ enum status sqlite_insert(struct backend *backend, struct stored_object *object,
                           const struct store_term *terms, size_t term_count);
 enum status sqlite_update(struct backend *backend, struct stored_object *object,
                           const struct store_term *terms, size_t term_count);
-enum status sqlite_maintain(struct backend *backend);
 
 /* ---- sqlite_admin.c ---- */
 
@@ -132,6 +134,24 @@ enum status sqlite_certificate_insert(struct backend *backend, const struct cert
 enum status sqlite_certificate_delete(struct backend *backend, int64_t adapter,
                                       enum backend_certificate_key key, struct bytes value);
 enum status sqlite_value_put(struct backend *backend, const char *name, struct bytes value);
+
+/* ---- sqlite_checkpoint.c ---- */
+
+struct checkpointer {
+    struct connection connection; /* the thread's */
+    pthread_t thread;
+    bool started;
+    sem_t wake;
+    atomic_bool stopping;
+    atomic_int phase;
+    enum status outcome; /* of the thread's last copying, once the phase says so */
+    int finished_pages;  /* log pages when the committer last finished one; 0 in a new log */
+};
+
+enum status checkpointer_start(struct checkpointer *checkpointer, const char *path) MUST_USE;
+void checkpointer_stop(struct checkpointer *checkpointer); /* also if it was never started */
+/* Starts and finishes checkpoints as the log grows. */
+enum status sqlite_maintain(struct backend *backend);
 
 /* ---- The writer ---- */
 
@@ -186,6 +206,7 @@ struct sqlite_store {
     struct class_change class_changes[CLASS_CHANGE_MAX];
     size_t class_change_count;
     int log_pages; /* of the write-ahead log, after the last commit */
+    struct checkpointer checkpointer;
     int lock_file;
     char path[];
 };

@@ -94,8 +94,7 @@ static const enum write_statement certificate_deletions[] = {
 enum status sqlite_certificate_delete(struct backend *backend, int64_t adapter,
                                       enum backend_certificate_key key, struct bytes value)
 {
-    struct call call =
-        call_begin(&sqlite_store_of(backend)->writer, certificate_deletions[key]);
+    struct call call = call_begin(&sqlite_store_of(backend)->writer, certificate_deletions[key]);
     call_bind(&call, adapter);
     call_bind_bytes(&call, value);
     return run_on_row(&call);

@@ -23,7 +23,7 @@ static enum status io_status(sqlite3 *db, int code)
     }
 }
 
-enum status connection_status(sqlite3 *db, int code)
+enum status sqlite_connection_status(sqlite3 *db, int code)
 {
     switch (code & 0xFF) {
     case SQLITE_OK:
@@ -46,10 +46,9 @@ enum status connection_status(sqlite3 *db, int code)
     }
 }
 
-enum status connection_run(struct connection *connection, const char *sql)
+enum status sqlite_connection_run(struct connection *connection, const char *sql)
 {
-    return connection_status(connection->db,
-                             sqlite3_exec(connection->db, sql, NULL, NULL, NULL));
+    return sqlite_connection_status(connection->db, sqlite3_exec(connection->db, sql, NULL, NULL, NULL));
 }
 
 /*
@@ -62,7 +61,7 @@ static enum status configure(struct connection *connection)
     (void)sqlite3_busy_timeout(connection->db, BUSY_MILLISECONDS);
     (void)sqlite3_db_config(connection->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void)sqlite3_db_config(connection->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    return connection_run(connection, "PRAGMA synchronous = FULL;"
+    return sqlite_connection_run(connection, "PRAGMA synchronous = FULL;"
                                       "PRAGMA foreign_keys = ON;"
                                       "PRAGMA secure_delete = ON;"
                                       "PRAGMA cell_size_check = ON;"
@@ -74,11 +73,11 @@ static enum status configure(struct connection *connection)
 enum status sqlite_connection_open(const char *path, struct connection *ret_connection)
 {
     struct connection connection = {0};
-    int code = sqlite3_open_v2(path, &connection.db,
-                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-                               NULL);
-    enum status status = connection.db == NULL ? STATUS_NO_MEMORY
-                                               : connection_status(connection.db, code);
+    int code =
+        sqlite3_open_v2(path, &connection.db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    enum status status =
+        connection.db == NULL ? STATUS_NO_MEMORY : sqlite_connection_status(connection.db, code);
     if (status == STATUS_OK)
         status = configure(&connection);
     if (status != STATUS_OK)
@@ -88,13 +87,13 @@ enum status sqlite_connection_open(const char *path, struct connection *ret_conn
     return status;
 }
 
-enum status connection_prepare(struct connection *connection, const char *const *sql, size_t count)
+enum status sqlite_connection_prepare(struct connection *connection, const char *const *sql, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         int code = sqlite3_prepare_v3(connection->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
                                       &connection->statements[i], NULL);
         if (code != SQLITE_OK)
-            return connection_status(connection->db, code);
+            return sqlite_connection_status(connection->db, code);
     }
     return STATUS_OK;
 }
@@ -127,8 +126,8 @@ void call_bind_bytes(struct call *call, struct bytes value)
     /* A NULL pointer would bind NULL instead of an empty BLOB. */
     const void *data = value.size > 0 ? (const void *)value.data : "";
     if (call->code == SQLITE_OK)
-        call->code = sqlite3_bind_blob64(call->statement, ++call->column, data, value.size,
-                                         SQLITE_STATIC);
+        call->code =
+            sqlite3_bind_blob64(call->statement, ++call->column, data, value.size, SQLITE_STATIC);
 }
 
 void call_bind_text(struct call *call, const char *text)
@@ -181,7 +180,7 @@ void call_column_text(struct call *call, char *ret_text, size_t size)
 
 enum status call_end(struct call *call)
 {
-    enum status status = connection_status(call->connection->db, call->code);
+    enum status status = sqlite_connection_status(call->connection->db, call->code);
     (void)sqlite3_reset(call->statement); /* tells again what step has told */
     return status;
 }

@@ -34,7 +34,7 @@ enum status sqlite_reader_open(struct backend *backend, struct backend_reader **
     enum status status =
         sqlite_connection_open(sqlite_store_of(backend)->path, &reader->connection);
     if (status == STATUS_OK)
-        status = connection_prepare(&reader->connection, read_sql, READ_STATEMENT_COUNT);
+        status = sqlite_connection_prepare(&reader->connection, read_sql, READ_STATEMENT_COUNT);
     if (status != STATUS_OK)
         sqlite_reader_close(reader);
     else

@@ -84,19 +84,20 @@ static enum status read_version(struct connection *connection, int *ret_version)
     if (code == SQLITE_ROW)
         *ret_version = sqlite3_column_int(statement, 0);
     (void)sqlite3_finalize(statement);
-    return connection_status(connection->db, code);
+    return sqlite_connection_status(connection->db, code);
 }
 
 static enum status migrate_in_transaction(struct connection *connection, const char *migration,
                                           int version)
 {
     char mark[96];
-    (void)sqlite3_snprintf(sizeof(mark), mark, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+    (void)sqlite3_snprintf(sizeof(mark), mark,
+                           "PRAGMA application_id = %d; PRAGMA user_version = %d",
                            SQLITE_APPLICATION_ID, version);
-    enum status status = connection_run(connection, migration);
+    enum status status = sqlite_connection_run(connection, migration);
     if (status == STATUS_OK)
-        status = connection_run(connection, mark);
-    return status != STATUS_OK ? status : connection_run(connection, "COMMIT");
+        status = sqlite_connection_run(connection, mark);
+    return status != STATUS_OK ? status : sqlite_connection_run(connection, "COMMIT");
 }
 
 enum status sqlite_migrate(struct connection *connection, const char *const *migrations, int count)
@@ -106,7 +107,7 @@ enum status sqlite_migrate(struct connection *connection, const char *const *mig
     if (status == STATUS_OK && version > count)
         return STATUS_STORE_NEWER;
     for (; status == STATUS_OK && version < count; version++) {
-        status = connection_run(connection, "BEGIN IMMEDIATE");
+        status = sqlite_connection_run(connection, "BEGIN IMMEDIATE");
         if (status == STATUS_OK)
             status = migrate_in_transaction(connection, migrations[version], version + 1);
         if (!sqlite3_get_autocommit(connection->db))

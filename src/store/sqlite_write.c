@@ -4,8 +4,6 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#define CHECKPOINT_PAGES 1000
-
 const char *const sqlite_write_sql[WRITE_STATEMENT_COUNT] = {
     [WRITE_BEGIN] = "BEGIN IMMEDIATE",
     [WRITE_COMMIT] = "COMMIT",
@@ -199,15 +197,14 @@ static enum status replace_lists(struct sqlite_store *store, const struct object
                                  const struct term_lists *old, const struct term_lists *new)
 {
     enum status status = replace_terms(store, &term_table, row, &old->terms, &new->terms);
-    return status != STATUS_OK
-               ? status
-               : replace_terms(store, &name_table, row, &old->names, &new->names);
+    return status != STATUS_OK ? status
+                               : replace_terms(store, &name_table, row, &old->names, &new->names);
 }
 
 static bool list_has(const struct term_list *list, const int64_t *value)
 {
-    return list->count > 0 && bsearch(value, list->values, list->count, sizeof(*list->values),
-                                      compare_values) != NULL;
+    return list->count > 0 &&
+           bsearch(value, list->values, list->count, sizeof(*list->values), compare_values) != NULL;
 }
 
 /* NAME_EXISTS when a name that the object does not have yet is another's. */
@@ -441,14 +438,4 @@ enum status sqlite_undo(struct backend *backend)
     store->class_change_count = 0;
     enum status status = run_plain(store, WRITE_UNDO);
     return status != STATUS_OK ? status : run_plain(store, WRITE_RELEASE);
-}
-
-enum status sqlite_maintain(struct backend *backend)
-{
-    struct sqlite_store *store = sqlite_store_of(backend);
-    if (store->log_pages < CHECKPOINT_PAGES)
-        return STATUS_OK;
-    int code = sqlite3_wal_checkpoint_v2(store->writer.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
-                                         NULL);
-    return code == SQLITE_IOERR_FSYNC ? STATUS_STORE_FAILED : STATUS_OK;
 }

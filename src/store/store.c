@@ -212,8 +212,8 @@ static enum status run_adapter_insert(struct backend *backend, void *argument)
 enum status store_adapter_insert(struct store *store, struct adapter_row *row)
 {
     struct adapter_row inserted = *row; /* its id counts only once it is committed */
-    enum status status = committer_run(store->committer, ORDER_CHANGES_GENERATION,
-                                       run_adapter_insert, &inserted);
+    enum status status =
+        committer_run(store->committer, ORDER_CHANGES_GENERATION, run_adapter_insert, &inserted);
     if (status == STATUS_OK)
         row->id = inserted.id;
     return status;
@@ -272,8 +272,7 @@ static enum status gather_adapters(struct store_session *session, struct adapter
     return status == STATUS_OK && list->no_memory ? STATUS_NO_MEMORY : status;
 }
 
-enum status store_adapters(struct store_session *session, store_visit_adapter *visit,
-                           void *context)
+enum status store_adapters(struct store_session *session, store_visit_adapter *visit, void *context)
 {
     struct adapter_list list = {0};
     enum status status = gather_adapters(session, &list);

@@ -472,8 +472,8 @@ static struct found find_all(const struct fixture *fixture, const struct store_q
     page.limit = limit;
     do {
         size_t before = found.count;
-        assert_int_equal(
-            store_find(fixture->session, &page, note_found, &found, &page.after), STATUS_OK);
+        assert_int_equal(store_find(fixture->session, &page, note_found, &found, &page.after),
+                         STATUS_OK);
         assert_true(found.count - before <= limit);
     } while (page.after != 0);
     assert_false(found.descending);
@@ -492,10 +492,10 @@ static void assert_finds(const struct fixture *fixture, const struct store_query
     }
 }
 
-#define ASSERT_FINDS(fixture, query, ...)                                       \
-    do {                                                                        \
-        const unsigned expected[] = {0, ##__VA_ARGS__};                         \
-        assert_finds(fixture, query, expected + 1, ARRAY_COUNT(expected) - 1);  \
+#define ASSERT_FINDS(fixture, query, ...)                                                          \
+    do {                                                                                           \
+        const unsigned expected[] = {0, ##__VA_ARGS__};                                            \
+        assert_finds(fixture, query, expected + 1, ARRAY_COUNT(expected) - 1);                     \
     } while (0)
 
 /*
@@ -651,8 +651,8 @@ static void test_full_last_page_has_no_next(void **state)
         struct store_query query = {.adapter = fixture->adapter, .limit = limits[i]};
         for (size_t pages = 128 / limits[i]; pages > 0; pages--) {
             assert_true(pages == 128 / limits[i] || query.after != 0);
-            assert_int_equal(
-                store_find(fixture->session, &query, note_found, &found, &query.after), STATUS_OK);
+            assert_int_equal(store_find(fixture->session, &query, note_found, &found, &query.after),
+                             STATUS_OK);
         }
         assert_int_equal(query.after, 0);
         assert_int_equal(found.count, 128);
@@ -667,13 +667,13 @@ static void test_visitor_stops_and_goes_on(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(stops); i++) {
         struct found found = {.stop_after = stops[i]};
         struct store_query query = {.adapter = fixture->adapter, .limit = 1000};
-        assert_int_equal(
-            store_find(fixture->session, &query, note_found, &found, &query.after), STATUS_OK);
+        assert_int_equal(store_find(fixture->session, &query, note_found, &found, &query.after),
+                         STATUS_OK);
         assert_int_equal(found.count, stops[i]);
         assert_int_equal(query.after == 0, stops[i] == 150);
         while (query.after != 0)
-            assert_int_equal(
-                store_find(fixture->session, &query, note_found, &found, &query.after), STATUS_OK);
+            assert_int_equal(store_find(fixture->session, &query, note_found, &found, &query.after),
+                             STATUS_OK);
         assert_int_equal(found.count, 150);
         assert_false(found.descending);
     }
@@ -800,8 +800,8 @@ static void fill_submission(struct submission *submission, const struct store_ch
                             sem_t *done)
 {
     submission->changes[0] = *change;
-    submission->transaction = (struct store_transaction){
-        .changes = submission->changes, .count = 1, .done = note_done};
+    submission->transaction =
+        (struct store_transaction){.changes = submission->changes, .count = 1, .done = note_done};
     submission->status = STATUS_INTERNAL;
     submission->done = done;
 }
@@ -835,17 +835,18 @@ static void test_failures_in_a_group_touch_nobody_else(void **state)
     insert(fixture, 1);
     assert_int_equal(insert_with(fixture, 2, fixture->adapter, ACTIVE, name, 1), STATUS_OK);
     struct store_change changes[] = {
-        make_insert(fixture, 10), make_insert(fixture, 1),          make_update(fixture, 1, ACTIVE),
-        make_insert(fixture, 11), make_update(fixture, 1, DESTROYED), make_insert(fixture, 12),
-        make_insert(fixture, 13), make_update(fixture, 2, DESTROYED), make_insert(fixture, 14),
-        make_insert(fixture, 15),
+        make_insert(fixture, 10),           make_insert(fixture, 1),
+        make_update(fixture, 1, ACTIVE),    make_insert(fixture, 11),
+        make_update(fixture, 1, DESTROYED), make_insert(fixture, 12),
+        make_insert(fixture, 13),           make_update(fixture, 2, DESTROYED),
+        make_insert(fixture, 14),           make_insert(fixture, 15),
     };
     set_terms(&changes[5], name, 1);
     set_terms(&changes[8], name, 1);
     set_terms(&changes[9], name, 1);
     static const enum status expected[] = {
-        STATUS_OK,       STATUS_EXISTS,      STATUS_OK, STATUS_OK, STATUS_CONFLICT,
-        STATUS_NAME_EXISTS, STATUS_OK, STATUS_OK, STATUS_OK, STATUS_NAME_EXISTS,
+        STATUS_OK,          STATUS_EXISTS, STATUS_OK, STATUS_OK, STATUS_CONFLICT,
+        STATUS_NAME_EXISTS, STATUS_OK,     STATUS_OK, STATUS_OK, STATUS_NAME_EXISTS,
     };
     struct submission submissions[ARRAY_COUNT(changes) + 1];
     sem_t done;
@@ -908,8 +909,8 @@ static void test_close_finishes_what_was_submitted(void **state)
 
 /* ---- Threads ---- */
 
-#define THREADS     6
-#define PER_THREAD  60
+#define THREADS    6
+#define PER_THREAD 60
 
 struct worker {
     struct fixture fixture; /* with a session of its own */
@@ -1019,8 +1020,8 @@ static void check_shared(struct worker *worker)
     const struct store_query query = {.adapter = worker->fixture.adapter, .limit = SHARED_OBJECTS};
     do {
         int64_t next;
-        assert_int_equal(
-            store_find(worker->fixture.session, &query, note_versions, seen, &next), STATUS_OK);
+        assert_int_equal(store_find(worker->fixture.session, &query, note_versions, seen, &next),
+                         STATUS_OK);
         for (unsigned i = 0; i < SHARED_OBJECTS * 4; i++) {
             unsigned object = i % SHARED_OBJECTS;
             int64_t least = atomic_load(&acknowledged[object]);
@@ -1398,59 +1399,54 @@ static void test_everything_is_there_after_reopening(void **state)
 
 /* ---- The suite, once for each kind ---- */
 
-#define TEST(function) {#function, function}
-
-static const struct {
-    const char *name;
-    CMUnitTestFunction function;
-} tests[] = {
-    TEST(test_object_comes_back_as_inserted),
-    TEST(test_empty_and_large_bytes_come_back),
-    TEST(test_sequence_and_version_of_an_insert_are_the_stores),
-    TEST(test_missing_and_foreign_objects_are_alike),
-    TEST(test_object_outlives_store),
-    TEST(test_update_replaces_row),
-    TEST(test_update_of_old_version_conflicts),
-    TEST(test_update_of_missing_or_foreign_object),
-    TEST(test_identifier_is_used_once),
-    TEST(test_object_needs_its_adapter),
-    TEST(test_name_belongs_to_one_live_object),
-    TEST(test_name_is_free_in_another_adapter),
-    TEST(test_destroyed_object_gives_up_its_name),
-    TEST(test_name_given_up_is_free),
-    TEST(test_name_moves_within_a_transaction),
-    TEST(test_terms_that_are_not_unique_are_shared),
-    TEST(test_find_by_terms),
-    TEST(test_find_by_type_and_state),
-    TEST(test_find_by_terms_type_and_state),
-    TEST(test_find_sees_one_adapter_only),
-    TEST(test_update_replaces_terms_and_state),
-    TEST(test_pages_are_complete),
-    TEST(test_full_last_page_has_no_next),
-    TEST(test_visitor_stops_and_goes_on),
-    TEST(test_visitor_may_use_the_session),
-    TEST(test_count_by_state),
-    TEST(test_transaction_is_all_or_nothing),
-    TEST(test_transaction_may_change_an_object_twice),
-    TEST(test_empty_transaction_succeeds),
-    TEST(test_failures_in_a_group_touch_nobody_else),
-    TEST(test_close_finishes_what_was_submitted),
-    TEST(test_many_submitters),
-    TEST(test_each_version_is_won_once),
-    TEST(test_no_reader_sees_an_older_version),
-    TEST(test_adapter_comes_back_as_inserted),
-    TEST(test_adapter_names_and_uuids_are_unique),
-    TEST(test_adapter_update),
-    TEST(test_adapters_are_listed_by_name),
-    TEST(test_adapter_delete),
-    TEST(test_object_without_state_keeps_its_adapter),
-    TEST(test_adapter_numbers_are_not_used_again),
-    TEST(test_certificates_are_unique),
-    TEST(test_certificates_are_listed_by_name),
-    TEST(test_certificate_delete),
-    TEST(test_generation_tells_of_administration),
-    TEST(test_values),
-    TEST(test_everything_is_there_after_reopening),
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_object_comes_back_as_inserted),
+    cmocka_unit_test(test_empty_and_large_bytes_come_back),
+    cmocka_unit_test(test_sequence_and_version_of_an_insert_are_the_stores),
+    cmocka_unit_test(test_missing_and_foreign_objects_are_alike),
+    cmocka_unit_test(test_object_outlives_store),
+    cmocka_unit_test(test_update_replaces_row),
+    cmocka_unit_test(test_update_of_old_version_conflicts),
+    cmocka_unit_test(test_update_of_missing_or_foreign_object),
+    cmocka_unit_test(test_identifier_is_used_once),
+    cmocka_unit_test(test_object_needs_its_adapter),
+    cmocka_unit_test(test_name_belongs_to_one_live_object),
+    cmocka_unit_test(test_name_is_free_in_another_adapter),
+    cmocka_unit_test(test_destroyed_object_gives_up_its_name),
+    cmocka_unit_test(test_name_given_up_is_free),
+    cmocka_unit_test(test_name_moves_within_a_transaction),
+    cmocka_unit_test(test_terms_that_are_not_unique_are_shared),
+    cmocka_unit_test(test_find_by_terms),
+    cmocka_unit_test(test_find_by_type_and_state),
+    cmocka_unit_test(test_find_by_terms_type_and_state),
+    cmocka_unit_test(test_find_sees_one_adapter_only),
+    cmocka_unit_test(test_update_replaces_terms_and_state),
+    cmocka_unit_test(test_pages_are_complete),
+    cmocka_unit_test(test_full_last_page_has_no_next),
+    cmocka_unit_test(test_visitor_stops_and_goes_on),
+    cmocka_unit_test(test_visitor_may_use_the_session),
+    cmocka_unit_test(test_count_by_state),
+    cmocka_unit_test(test_transaction_is_all_or_nothing),
+    cmocka_unit_test(test_transaction_may_change_an_object_twice),
+    cmocka_unit_test(test_empty_transaction_succeeds),
+    cmocka_unit_test(test_failures_in_a_group_touch_nobody_else),
+    cmocka_unit_test(test_close_finishes_what_was_submitted),
+    cmocka_unit_test(test_many_submitters),
+    cmocka_unit_test(test_each_version_is_won_once),
+    cmocka_unit_test(test_no_reader_sees_an_older_version),
+    cmocka_unit_test(test_adapter_comes_back_as_inserted),
+    cmocka_unit_test(test_adapter_names_and_uuids_are_unique),
+    cmocka_unit_test(test_adapter_update),
+    cmocka_unit_test(test_adapters_are_listed_by_name),
+    cmocka_unit_test(test_adapter_delete),
+    cmocka_unit_test(test_object_without_state_keeps_its_adapter),
+    cmocka_unit_test(test_adapter_numbers_are_not_used_again),
+    cmocka_unit_test(test_certificates_are_unique),
+    cmocka_unit_test(test_certificates_are_listed_by_name),
+    cmocka_unit_test(test_certificate_delete),
+    cmocka_unit_test(test_generation_tells_of_administration),
+    cmocka_unit_test(test_values),
+    cmocka_unit_test(test_everything_is_there_after_reopening),
 };
 
 int main(void)
@@ -1464,7 +1460,7 @@ int main(void)
         (void)snprintf(names[i], sizeof(names[i]), "%s: %s", kinds[kind].name, tests[test].name);
         fixtures[i].kind = &kinds[kind];
         suite[i] = (struct CMUnitTest){.name = names[i],
-                                       .test_func = tests[test].function,
+                                       .test_func = tests[test].test_func,
                                        .setup_func = setup,
                                        .teardown_func = teardown,
                                        .initial_state = &fixtures[i]};
