@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define CHECK_WHOLE_BYTES (64 << 20)
+
 /* ---- Texts ---- */
 
 /* What each failure of opening means for the file at `path`, and what to do. */
@@ -114,6 +116,80 @@ static enum status make_file(const char *path, struct error *error)
     return STATUS_OK;
 }
 
+/*
+ * A log that is not empty was left by an end without a close: kill -9, a crash, a power cut. None
+ * of them damages a store, SQLite recovers the commits from the log by their checksums. So the
+ * whole file is checked then only as long as that takes no noticeable time; of a large one, as
+ * after every clean end, the header and the size. Damaged pages are found when they are read, and
+ * are then STORE_CORRUPT.
+ */
+static bool was_left_open(const char *path)
+{
+    char *log_path = NULL;
+    if (asprintf(&log_path, "%s-wal", path) < 0)
+        return true;
+    struct stat log;
+    bool left_open = stat(log_path, &log) == 0 && log.st_size > 0;
+    free(log_path);
+    return left_open;
+}
+
+/* The number that a query gives; -1 without one. */
+static enum status read_number(struct connection *connection, const char *sql, int64_t *ret_number)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(connection->db, sql, -1, &statement, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    *ret_number = code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : -1;
+    (void)sqlite3_finalize(statement);
+    return sqlite_connection_status(connection->db, code);
+}
+
+/* "ok", or what is wrong. */
+static enum status check_whole(struct connection *connection)
+{
+    int64_t sound = 0;
+    enum status status = read_number(
+        connection, "SELECT count(*) FROM pragma_quick_check(1) WHERE quick_check = 'ok'", &sound);
+    return status == STATUS_OK && sound != 1 ? STATUS_STORE_CORRUPT : status;
+}
+
+/* The file is empty, or it is a store. */
+static enum status check_kind(struct connection *connection)
+{
+    int64_t application = 0;
+    int64_t tables = 0;
+    enum status status = read_number(connection, "PRAGMA application_id", &application);
+    if (status == STATUS_OK)
+        status = read_number(connection, "SELECT count(*) FROM sqlite_master", &tables);
+    if (status == STATUS_OK && tables > 0 && application != SQLITE_APPLICATION_ID)
+        return STATUS_STORE_CORRUPT;
+    return status;
+}
+
+static enum status check_size(struct connection *connection, const char *path, bool left_open)
+{
+    int64_t pages = 0;
+    int64_t page_size = 0;
+    struct stat file;
+    enum status status = read_number(connection, "PRAGMA page_count", &pages);
+    if (status == STATUS_OK)
+        status = read_number(connection, "PRAGMA page_size", &page_size);
+    if (status != STATUS_OK)
+        return status;
+    if (left_open) /* then what is missing in the file may be in the log */
+        return pages * page_size <= CHECK_WHOLE_BYTES ? check_whole(connection) : STATUS_OK;
+    bool whole = stat(path, &file) == 0 && file.st_size >= pages * page_size;
+    return whole ? STATUS_OK : STATUS_STORE_CORRUPT;
+}
+
+static enum status check(struct sqlite_store *store, bool left_open)
+{
+    enum status status = check_kind(&store->writer);
+    return status != STATUS_OK ? status : check_size(&store->writer, store->path, left_open);
+}
+
 static int after_commit(void *context, sqlite3 *db, const char *database, int log_pages)
 {
     struct sqlite_store *store = context;
@@ -129,11 +205,25 @@ static enum status read_last_sequence(struct sqlite_store *store)
     return call_end(&call);
 }
 
+/* SQLite says nothing when it keeps another mode, as on file systems without shared memory. */
+static enum status set_log_mode(struct connection *connection)
+{
+    int64_t set = 0;
+    enum status status = sqlite_connection_run(connection, "PRAGMA journal_mode = WAL");
+    if (status == STATUS_OK)
+        status =
+            read_number(connection, "SELECT journal_mode = 'wal' FROM pragma_journal_mode", &set);
+    return status == STATUS_OK && set != 1 ? STATUS_STORE_FAILED : status;
+}
+
 static enum status open_writer(struct sqlite_store *store)
 {
+    bool left_open = was_left_open(store->path);
     enum status status = sqlite_connection_open(store->path, &store->writer);
     if (status == STATUS_OK)
-        status = sqlite_connection_run(&store->writer, "PRAGMA journal_mode = WAL");
+        status = check(store, left_open);
+    if (status == STATUS_OK)
+        status = set_log_mode(&store->writer);
     if (status == STATUS_OK)
         status = sqlite_migrate(&store->writer, sqlite_migrations, sqlite_schema_version);
     if (status == STATUS_OK)

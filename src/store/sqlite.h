@@ -90,6 +90,8 @@ enum read_statement {
     READ_STATEMENT_COUNT,
 };
 
+extern const char *const sqlite_read_sql[READ_STATEMENT_COUNT];
+
 struct backend_reader {
     struct connection connection;
 };

@@ -5,10 +5,9 @@
 
 #define BUSY_MILLISECONDS 10000
 
-/* SQLite's own words for what an operating system said: ENOSPC outside of a write is only there. */
+/* What the operating system said, where SQLite only says that input or output failed. */
 static enum status io_status(sqlite3 *db, int code)
 {
-    int system = sqlite3_system_errno(db);
     switch (code) {
     case SQLITE_IOERR_NOMEM:
         return STATUS_NO_MEMORY;
@@ -19,7 +18,16 @@ static enum status io_status(sqlite3 *db, int code)
     case SQLITE_IOERR_DIR_FSYNC:
         return STATUS_STORE_FAILED; /* whatever the reason: what is on disk is unknown */
     default:
-        return system == ENOSPC || system == EDQUOT ? STATUS_STORE_FULL : STATUS_STORE_FAILED;
+        break;
+    }
+    switch (sqlite3_system_errno(db)) {
+    case ENOSPC:
+    case EDQUOT:
+        return STATUS_STORE_FULL;
+    case EROFS:
+        return STATUS_STORE_READ_ONLY;
+    default:
+        return STATUS_STORE_FAILED;
     }
 }
 

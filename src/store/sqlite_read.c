@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-static const char *const read_sql[READ_STATEMENT_COUNT] = {
+const char *const sqlite_read_sql[READ_STATEMENT_COUNT] = {
     [READ_BEGIN] = "BEGIN",
     [READ_END] = "COMMIT",
     [READ_OBJECT] = "SELECT sequence, version, object_type, state, attributes, wrapped"
@@ -34,7 +34,7 @@ enum status sqlite_reader_open(struct backend *backend, struct backend_reader **
     enum status status =
         sqlite_connection_open(sqlite_store_of(backend)->path, &reader->connection);
     if (status == STATUS_OK)
-        status = sqlite_connection_prepare(&reader->connection, read_sql, READ_STATEMENT_COUNT);
+        status = sqlite_connection_prepare(&reader->connection, sqlite_read_sql, READ_STATEMENT_COUNT);
     if (status != STATUS_OK)
         sqlite_reader_close(reader);
     else

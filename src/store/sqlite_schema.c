@@ -5,7 +5,9 @@
  *
  * Few indexes, and of those that every object needs each ascends: id (UUID version 7, so its
  * index is appended to) and class (ends in the sequence). Only terms and names come in random
- * order, and the keys that vCenter makes have none at first.
+ * order, and the keys that vCenter makes have none at first. The index of the id has the adapter
+ * in it, so that another adapter's object takes the way of one that is not there; that an id is
+ * there once in all adapters is seen to by the one statement that inserts.
  *
  * object.terms and object.names repeat, as sorted 64-bit integers, the object's rows in
  * object_term and object_name: so that an update knows what to replace without an index by object.
@@ -37,7 +39,7 @@ const char *const sqlite_migrations[] = {
     ") STRICT;"
     "CREATE TABLE object ("
     " sequence INTEGER PRIMARY KEY,"
-    " id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),"
+    " id BLOB NOT NULL CHECK (length(id) = 16),"
     " adapter INTEGER NOT NULL REFERENCES adapter (id),"
     " version INTEGER NOT NULL,"
     " object_type INTEGER NOT NULL,"
@@ -45,7 +47,8 @@ const char *const sqlite_migrations[] = {
     " attributes BLOB NOT NULL,"
     " wrapped BLOB NOT NULL,"
     " terms BLOB NOT NULL,"
-    " names BLOB NOT NULL"
+    " names BLOB NOT NULL,"
+    " UNIQUE (id, adapter)"
     ") STRICT;"
     "CREATE INDEX object_by_class ON object (adapter, object_type, state);"
     "CREATE TABLE object_class ("

@@ -13,7 +13,8 @@ const char *const sqlite_write_sql[WRITE_STATEMENT_COUNT] = {
     [WRITE_LAST_SEQUENCE] = "SELECT coalesce(max(sequence), 0) FROM object",
     [WRITE_OBJECT_INSERT] = "INSERT INTO object (sequence, id, adapter, version, object_type,"
                             " state, attributes, wrapped, terms, names)"
-                            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                            " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"
+                            " WHERE NOT EXISTS (SELECT 1 FROM object WHERE id = ?2)",
     [WRITE_OBJECT_FIND] = "SELECT sequence, version, object_type, state, terms, names FROM object"
                           " WHERE id = ?1 AND adapter = ?2",
     [WRITE_OBJECT_UPDATE] = "UPDATE object SET version = ?2, state = ?3, attributes = ?4,"
@@ -287,7 +288,9 @@ static enum status insert_row(struct sqlite_store *store, const struct object_ro
     call_bind_bytes(&call, row->wrapped.blob);
     call_bind_bytes(&call, list_bytes(&lists->terms));
     call_bind_bytes(&call, list_bytes(&lists->names));
-    return call_run(&call);
+    enum status status = call_run(&call);
+    bool inserted = sqlite3_changes(store->writer.db) > 0;
+    return status == STATUS_OK && !inserted ? STATUS_EXISTS : status;
 }
 
 static enum status insert_with(struct sqlite_store *store, struct object_row *row,
