@@ -32,7 +32,7 @@ struct shard {
     struct entry *oldest;
 };
 
-struct cache {
+struct store_cache {
     unsigned shard_bits;
     size_t shard_count;
     struct shard shards[];
@@ -51,12 +51,12 @@ static uint64_t hash_id(const struct uuid *id)
     return hash ^ (hash >> 29);
 }
 
-static struct shard *shard_of(struct cache *cache, uint64_t hash)
+static struct shard *shard_of(struct store_cache *cache, uint64_t hash)
 {
     return &cache->shards[hash & (cache->shard_count - 1)];
 }
 
-static size_t bucket_of(const struct cache *cache, const struct shard *shard, uint64_t hash)
+static size_t bucket_of(const struct store_cache *cache, const struct shard *shard, uint64_t hash)
 {
     return (hash >> cache->shard_bits) & (shard->bucket_count - 1);
 }
@@ -89,7 +89,7 @@ static void link_newest(struct shard *shard, struct entry *entry)
 
 /* ---- Entries of one shard, which is locked ---- */
 
-static struct entry **find(struct cache *cache, struct shard *shard, uint64_t hash,
+static struct entry **find(struct store_cache *cache, struct shard *shard, uint64_t hash,
                            const struct uuid *id)
 {
     struct entry **at = &shard->buckets[bucket_of(cache, shard, hash)];
@@ -100,7 +100,7 @@ static struct entry **find(struct cache *cache, struct shard *shard, uint64_t ha
 
 static size_t entry_bytes(const struct stored_object *object)
 {
-    return sizeof(struct entry) + sizeof(struct entry *) + object_size(object);
+    return sizeof(struct entry) + sizeof(struct entry *) + stored_object_size(object);
 }
 
 static void drop(struct shard *shard, struct entry **at)
@@ -114,20 +114,21 @@ static void drop(struct shard *shard, struct entry **at)
     free(entry);
 }
 
-static void drop_id(struct cache *cache, struct shard *shard, uint64_t hash, const struct uuid *id)
+static void drop_id(struct store_cache *cache, struct shard *shard, uint64_t hash,
+                    const struct uuid *id)
 {
     struct entry **at = find(cache, shard, hash, id);
     if (*at != NULL)
         drop(shard, at);
 }
 
-static void drop_all(struct cache *cache, struct shard *shard)
+static void drop_all(struct store_cache *cache, struct shard *shard)
 {
     while (shard->oldest != NULL)
         drop_id(cache, shard, shard->oldest->hash, &shard->oldest->object->row.id);
 }
 
-static void grow(struct cache *cache, struct shard *shard)
+static void grow(struct store_cache *cache, struct shard *shard)
 {
     size_t old_count = shard->bucket_count;
     struct entry **old = shard->buckets;
@@ -149,7 +150,7 @@ static void grow(struct cache *cache, struct shard *shard)
 }
 
 /* Puts an object in, unless this version or a newer is there. One that is too large stays out. */
-static void put(struct cache *cache, struct shard *shard, uint64_t hash,
+static void put(struct store_cache *cache, struct shard *shard, uint64_t hash,
                 struct stored_object *object)
 {
     struct entry **at = find(cache, shard, hash, &object->row.id);
@@ -176,8 +177,8 @@ static void put(struct cache *cache, struct shard *shard, uint64_t hash,
 
 /* ---- For readers ---- */
 
-struct stored_object *cache_get(struct cache *cache, int64_t adapter, const struct uuid *id,
-                                uint64_t *ret_ticket)
+struct stored_object *store_cache_get(struct store_cache *cache, int64_t adapter,
+                                      const struct uuid *id, uint64_t *ret_ticket)
 {
     if (cache == NULL)
         return NULL;
@@ -200,7 +201,7 @@ struct stored_object *cache_get(struct cache *cache, int64_t adapter, const stru
     return object;
 }
 
-void cache_offer(struct cache *cache, struct stored_object *object, uint64_t ticket)
+void store_cache_offer(struct store_cache *cache, struct stored_object *object, uint64_t ticket)
 {
     if (cache == NULL)
         return;
@@ -214,7 +215,7 @@ void cache_offer(struct cache *cache, struct stored_object *object, uint64_t tic
 
 /* ---- For the committer ---- */
 
-void cache_write_begin(struct cache *cache, const struct uuid *id)
+void store_cache_write_begin(struct store_cache *cache, const struct uuid *id)
 {
     if (cache == NULL)
         return;
@@ -227,7 +228,8 @@ void cache_write_begin(struct cache *cache, const struct uuid *id)
     unlock(shard);
 }
 
-void cache_write_end(struct cache *cache, const struct uuid *id, struct stored_object *object)
+void store_cache_write_end(struct store_cache *cache, const struct uuid *id,
+                           struct stored_object *object)
 {
     if (cache == NULL)
         return;
@@ -241,7 +243,7 @@ void cache_write_end(struct cache *cache, const struct uuid *id, struct stored_o
     unlock(shard);
 }
 
-void cache_add(struct cache *cache, struct stored_object *object)
+void store_cache_add(struct store_cache *cache, struct stored_object *object)
 {
     if (cache == NULL)
         return;
@@ -253,7 +255,7 @@ void cache_add(struct cache *cache, struct stored_object *object)
     unlock(shard);
 }
 
-void cache_clear_begin(struct cache *cache)
+void store_cache_clear_begin(struct store_cache *cache)
 {
     for (size_t i = 0; cache != NULL && i < cache->shard_count; i++) {
         struct shard *shard = &cache->shards[i];
@@ -265,7 +267,7 @@ void cache_clear_begin(struct cache *cache)
     }
 }
 
-void cache_clear_end(struct cache *cache)
+void store_cache_clear_end(struct store_cache *cache)
 {
     for (size_t i = 0; cache != NULL && i < cache->shard_count; i++) {
         struct shard *shard = &cache->shards[i];
@@ -290,21 +292,21 @@ static bool shard_init(struct shard *shard, size_t bytes_max)
     return false;
 }
 
-enum status cache_new(size_t bytes, struct cache **ret_cache)
+enum status store_cache_new(size_t bytes, struct store_cache **ret_cache)
 {
     unsigned bits = 0;
     while ((1u << bits) < SHARDS_MAX && (bytes >> (bits + 1)) >= SHARD_BYTES_MIN)
         bits++;
     size_t count = (size_t)1 << bits;
-    size_t size = sizeof(struct cache) + count * sizeof(struct shard);
-    struct cache *cache = aligned_alloc(alignof(struct cache), size);
+    size_t size = sizeof(struct store_cache) + count * sizeof(struct shard);
+    struct store_cache *cache = aligned_alloc(alignof(struct store_cache), size);
     if (cache == NULL)
         return STATUS_NO_MEMORY;
     cache->shard_bits = bits;
     cache->shard_count = 0;
     while (cache->shard_count < count) {
         if (!shard_init(&cache->shards[cache->shard_count], bytes / count)) {
-            cache_free(cache);
+            store_cache_free(cache);
             return STATUS_NO_MEMORY;
         }
         cache->shard_count++;
@@ -313,7 +315,7 @@ enum status cache_new(size_t bytes, struct cache **ret_cache)
     return STATUS_OK;
 }
 
-void cache_free(struct cache *cache)
+void store_cache_free(struct store_cache *cache)
 {
     if (cache == NULL)
         return;
@@ -331,7 +333,7 @@ void cache_free(struct cache *cache)
     free(cache);
 }
 
-size_t cache_bytes(struct cache *cache)
+size_t store_cache_bytes(struct store_cache *cache)
 {
     size_t bytes = 0;
     for (size_t i = 0; cache != NULL && i < cache->shard_count; i++) {

@@ -31,7 +31,7 @@ struct order {
 
 struct committer {
     struct backend *backend;
-    struct cache *cache;
+    struct store_cache *cache;
     _Atomic(struct store_transaction *) waiting; /* newest first */
     sem_t wake;
     atomic_bool stopping;
@@ -76,7 +76,7 @@ static enum status add_image(struct committer *committer, const struct store_cha
     struct object_row row = change->row;
     row.version = change->kind == STORE_INSERT ? 1 : row.version + 1;
     struct image image = {.kind = change->kind};
-    enum status status = object_copy(&row, &image.object);
+    enum status status = stored_object_copy(&row, &image.object);
     if (status == STATUS_OK)
         committer->images[committer->image_count++] = image;
     return status;
@@ -171,23 +171,23 @@ static void tell_cache_begin(struct committer *committer)
 {
     for (size_t i = 0; i < committer->image_count; i++)
         if (committer->images[i].kind == STORE_UPDATE)
-            cache_write_begin(committer->cache, &committer->images[i].object->row.id);
+            store_cache_write_begin(committer->cache, &committer->images[i].object->row.id);
     if (committer->effects & ORDER_CLEARS_CACHE)
-        cache_clear_begin(committer->cache);
+        store_cache_clear_begin(committer->cache);
 }
 
 static void tell_cache_end(struct committer *committer, bool committed)
 {
     bool clears = committer->effects & ORDER_CLEARS_CACHE;
     if (clears)
-        cache_clear_end(committer->cache);
+        store_cache_clear_end(committer->cache);
     bool keep = committed && !clears; /* what was cleared may have been made in this very group */
     for (size_t i = 0; i < committer->image_count; i++) {
         struct stored_object *object = committer->images[i].object;
         if (committer->images[i].kind == STORE_UPDATE)
-            cache_write_end(committer->cache, &object->row.id, keep ? object : NULL);
+            store_cache_write_end(committer->cache, &object->row.id, keep ? object : NULL);
         else if (keep)
-            cache_add(committer->cache, object);
+            store_cache_add(committer->cache, object);
     }
 }
 
@@ -345,7 +345,7 @@ static int create_thread(struct committer *committer)
 
 /* ---- For everyone ---- */
 
-enum status committer_start(struct backend *backend, struct cache *cache,
+enum status committer_start(struct backend *backend, struct store_cache *cache,
                             struct committer **ret_committer)
 {
     struct committer *committer = calloc(1, sizeof(*committer));

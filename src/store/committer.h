@@ -12,7 +12,7 @@
 struct committer;
 
 /* Starts the thread. Both `backend` and `cache` (which may be NULL) stay the caller's. */
-enum status committer_start(struct backend *backend, struct cache *cache,
+enum status committer_start(struct backend *backend, struct store_cache *cache,
                             struct committer **ret_committer) MUST_USE;
 
 /* Finishes what was submitted and ends the thread. NULL is fine. */

@@ -25,7 +25,7 @@ static struct bytes place(uint8_t **at, struct bytes bytes)
     return placed;
 }
 
-enum status object_copy(const struct object_row *row, struct stored_object **ret_object)
+enum status stored_object_copy(const struct object_row *row, struct stored_object **ret_object)
 {
     size_t size;
     if (__builtin_add_overflow(row->attributes.size, row->wrapped.blob.size, &size) ||
@@ -44,7 +44,7 @@ enum status object_copy(const struct object_row *row, struct stored_object **ret
     return STATUS_OK;
 }
 
-size_t object_size(const struct stored_object *object)
+size_t stored_object_size(const struct stored_object *object)
 {
     return counted(object)->size;
 }

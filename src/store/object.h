@@ -10,10 +10,11 @@
 #define OBJECT_STATE_COUNT                 8 /* what store_count() tells apart */
 
 /* Copies a row and the bytes it borrows into one allocation, held once. NO_MEMORY. */
-enum status object_copy(const struct object_row *row, struct stored_object **ret_object) MUST_USE;
+enum status stored_object_copy(const struct object_row *row,
+                               struct stored_object **ret_object) MUST_USE;
 
 /* The memory that an object takes, in bytes. */
-size_t object_size(const struct stored_object *object);
+size_t stored_object_size(const struct stored_object *object);
 
 /* A destroyed object has given up its unique terms, and may be deleted with its adapter. */
 static inline bool object_state_destroyed(uint32_t state)

@@ -199,10 +199,10 @@ static int after_commit(void *context, sqlite3 *db, const char *database, int lo
 
 static enum status read_last_sequence(struct sqlite_store *store)
 {
-    struct call call = call_begin(&store->writer, WRITE_LAST_SEQUENCE);
-    if (call_next(&call))
-        store->next_sequence = call_column(&call) + 1;
-    return call_end(&call);
+    struct sql_call call = sql_start(&store->writer, WRITE_LAST_SEQUENCE);
+    if (sql_next(&call))
+        store->next_sequence = sql_column(&call) + 1;
+    return sql_end(&call);
 }
 
 /* SQLite says nothing when it keeps another mode, as on file systems without shared memory. */
@@ -233,13 +233,13 @@ static enum status open_writer(struct sqlite_store *store)
     if (status != STATUS_OK)
         return status;
     (void)sqlite3_wal_hook(store->writer.db, after_commit, store);
-    return checkpointer_start(&store->checkpointer, store->path);
+    return sqlite_checkpointer_start(&store->checkpointer, store->path);
 }
 
 static void sqlite_close(struct backend *backend)
 {
     struct sqlite_store *store = sqlite_store_of(backend);
-    checkpointer_stop(&store->checkpointer);
+    sqlite_checkpointer_stop(&store->checkpointer);
     sqlite_connection_close(&store->writer);
     if (store->lock_file >= 0)
         (void)close(store->lock_file);

@@ -25,7 +25,7 @@ struct connection {
 /* Opens the file, which must exist, and sets what every connection needs. */
 enum status sqlite_connection_open(const char *path, struct connection *ret_connection) MUST_USE;
 enum status sqlite_connection_prepare(struct connection *connection, const char *const *sql,
-                               size_t count) MUST_USE;
+                                      size_t count) MUST_USE;
 void sqlite_connection_close(struct connection *connection);
 
 /* Runs statements that take and give nothing. */
@@ -35,31 +35,31 @@ enum status sqlite_connection_run(struct connection *connection, const char *sql
 enum status sqlite_connection_status(sqlite3 *db, int code);
 
 /*
- * One use of a prepared statement: call_begin(), a call_bind for each parameter in order, then
- * call_run(), or call_next() for each row and call_end(). The first failure sticks, and
- * call_run() or call_end() returns it. What is bound is borrowed until then.
+ * One use of a prepared statement: sql_start(), a sql_bind for each parameter in order, then
+ * sql_run(), or sql_next() for each row and sql_end(). The first failure sticks, and
+ * sql_run() or sql_end() returns it. What is bound is borrowed until then.
  */
-struct call {
+struct sql_call {
     struct connection *connection;
     sqlite3_stmt *statement;
     int code;
     int column; /* the parameter bound or column read last */
 };
 
-struct call call_begin(struct connection *connection, unsigned statement);
-void call_bind(struct call *call, int64_t value);
-void call_bind_bytes(struct call *call, struct bytes value); /* as a BLOB */
-void call_bind_text(struct call *call, const char *text);
+struct sql_call sql_start(struct connection *connection, unsigned statement);
+void sql_bind(struct sql_call *call, int64_t value);
+void sql_bind_bytes(struct sql_call *call, struct bytes value); /* as a BLOB */
+void sql_bind_text(struct sql_call *call, const char *text);
 /* True: a row is there, to be read column by column. */
-bool call_next(struct call *call);
-int64_t call_column(struct call *call);
-struct bytes call_column_bytes(struct call *call); /* until the next call_next() or call_end() */
+bool sql_next(struct sql_call *call);
+int64_t sql_column(struct sql_call *call);
+struct bytes sql_column_bytes(struct sql_call *call); /* until the next sql_next() or sql_end() */
 /* Into arrays whose size is that of the column: another size is damage. */
-void call_column_exactly(struct call *call, void *ret_value, size_t size);
-void call_column_text(struct call *call, char *ret_text, size_t size);
-enum status call_end(struct call *call) MUST_USE;
+void sql_column_exactly(struct sql_call *call, void *ret_value, size_t size);
+void sql_column_text(struct sql_call *call, char *ret_text, size_t size);
+enum status sql_end(struct sql_call *call) MUST_USE;
 /* A statement without rows. A violated constraint is STATUS_EXISTS, of a foreign key NOT_FOUND. */
-enum status call_run(struct call *call) MUST_USE;
+enum status sql_run(struct sql_call *call) MUST_USE;
 
 /* ---- sqlite_schema.c ---- */
 
@@ -150,8 +150,8 @@ struct checkpointer {
     int finished_pages;  /* log pages when the committer last finished one; 0 in a new log */
 };
 
-enum status checkpointer_start(struct checkpointer *checkpointer, const char *path) MUST_USE;
-void checkpointer_stop(struct checkpointer *checkpointer); /* also if it was never started */
+enum status sqlite_checkpointer_start(struct checkpointer *checkpointer, const char *path) MUST_USE;
+void sqlite_checkpointer_stop(struct checkpointer *checkpointer); /* also if it was never started */
 /* Starts and finishes checkpoints as the log grows. */
 enum status sqlite_maintain(struct backend *backend);
 

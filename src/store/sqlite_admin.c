@@ -2,9 +2,9 @@
 #include "store/sqlite.h"
 
 /* The outcome for a statement that must have found its row. */
-static enum status run_on_row(struct call *call)
+static enum status run_on_row(struct sql_call *call)
 {
-    enum status status = call_run(call);
+    enum status status = sql_run(call);
     if (status == STATUS_OK && sqlite3_changes(call->connection->db) == 0)
         return STATUS_NOT_FOUND;
     return status;
@@ -13,15 +13,15 @@ static enum status run_on_row(struct call *call)
 enum status sqlite_adapter_insert(struct backend *backend, struct adapter_row *row)
 {
     struct connection *writer = &sqlite_store_of(backend)->writer;
-    struct call call = call_begin(writer, WRITE_ADAPTER_INSERT);
-    call_bind_bytes(&call, uuid_bytes(&row->uuid));
-    call_bind_text(&call, row->name);
-    call_bind_text(&call, row->description);
-    call_bind_bytes(&call, uuid_bytes(&row->root_key));
-    call_bind(&call, row->created);
-    call_bind_text(&call, row->username);
-    call_bind_text(&call, row->password_hash);
-    enum status status = call_run(&call);
+    struct sql_call call = sql_start(writer, WRITE_ADAPTER_INSERT);
+    sql_bind_bytes(&call, uuid_bytes(&row->uuid));
+    sql_bind_text(&call, row->name);
+    sql_bind_text(&call, row->description);
+    sql_bind_bytes(&call, uuid_bytes(&row->root_key));
+    sql_bind(&call, row->created);
+    sql_bind_text(&call, row->username);
+    sql_bind_text(&call, row->password_hash);
+    enum status status = sql_run(&call);
     if (status == STATUS_OK)
         row->id = sqlite3_last_insert_rowid(writer->db);
     return status;
@@ -29,21 +29,21 @@ enum status sqlite_adapter_insert(struct backend *backend, struct adapter_row *r
 
 enum status sqlite_adapter_update(struct backend *backend, const struct adapter_row *row)
 {
-    struct call call = call_begin(&sqlite_store_of(backend)->writer, WRITE_ADAPTER_UPDATE);
-    call_bind(&call, row->id);
-    call_bind_text(&call, row->name);
-    call_bind_text(&call, row->description);
-    call_bind_text(&call, row->username);
-    call_bind_text(&call, row->password_hash);
+    struct sql_call call = sql_start(&sqlite_store_of(backend)->writer, WRITE_ADAPTER_UPDATE);
+    sql_bind(&call, row->id);
+    sql_bind_text(&call, row->name);
+    sql_bind_text(&call, row->description);
+    sql_bind_text(&call, row->username);
+    sql_bind_text(&call, row->password_hash);
     return run_on_row(&call);
 }
 
 static enum status count_live(struct sqlite_store *store, int64_t adapter, int64_t *ret_count)
 {
-    struct call call = call_begin(&store->writer, WRITE_ADAPTER_LIVE);
-    call_bind(&call, adapter);
-    int64_t count = call_next(&call) ? call_column(&call) : 0;
-    enum status status = call_end(&call);
+    struct sql_call call = sql_start(&store->writer, WRITE_ADAPTER_LIVE);
+    sql_bind(&call, adapter);
+    int64_t count = sql_next(&call) ? sql_column(&call) : 0;
+    enum status status = sql_end(&call);
     if (status == STATUS_OK)
         *ret_count = count;
     return status;
@@ -65,24 +65,24 @@ enum status sqlite_adapter_delete(struct backend *backend, int64_t adapter)
     if (status == STATUS_OK && live > 0)
         return STATUS_PERMISSION_DENIED;
     for (size_t i = 0; status == STATUS_OK && i < ARRAY_COUNT(adapter_deletions); i++) {
-        struct call call = call_begin(&store->writer, adapter_deletions[i]);
-        call_bind(&call, adapter);
+        struct sql_call call = sql_start(&store->writer, adapter_deletions[i]);
+        sql_bind(&call, adapter);
         bool last = i + 1 == ARRAY_COUNT(adapter_deletions);
-        status = last ? run_on_row(&call) : call_run(&call);
+        status = last ? run_on_row(&call) : sql_run(&call);
     }
     return status;
 }
 
 enum status sqlite_certificate_insert(struct backend *backend, const struct certificate_row *row)
 {
-    struct call call = call_begin(&sqlite_store_of(backend)->writer, WRITE_CERTIFICATE_INSERT);
-    call_bind_bytes(&call, uuid_bytes(&row->id));
-    call_bind(&call, row->adapter);
-    call_bind_text(&call, row->name);
-    call_bind_bytes(&call, bytes_of(row->fingerprint, sizeof(row->fingerprint)));
-    call_bind_bytes(&call, row->der);
-    call_bind(&call, row->created);
-    return call_run(&call);
+    struct sql_call call = sql_start(&sqlite_store_of(backend)->writer, WRITE_CERTIFICATE_INSERT);
+    sql_bind_bytes(&call, uuid_bytes(&row->id));
+    sql_bind(&call, row->adapter);
+    sql_bind_text(&call, row->name);
+    sql_bind_bytes(&call, bytes_of(row->fingerprint, sizeof(row->fingerprint)));
+    sql_bind_bytes(&call, row->der);
+    sql_bind(&call, row->created);
+    return sql_run(&call);
 }
 
 static const enum write_statement certificate_deletions[] = {
@@ -94,16 +94,16 @@ static const enum write_statement certificate_deletions[] = {
 enum status sqlite_certificate_delete(struct backend *backend, int64_t adapter,
                                       enum backend_certificate_key key, struct bytes value)
 {
-    struct call call = call_begin(&sqlite_store_of(backend)->writer, certificate_deletions[key]);
-    call_bind(&call, adapter);
-    call_bind_bytes(&call, value);
+    struct sql_call call = sql_start(&sqlite_store_of(backend)->writer, certificate_deletions[key]);
+    sql_bind(&call, adapter);
+    sql_bind_bytes(&call, value);
     return run_on_row(&call);
 }
 
 enum status sqlite_value_put(struct backend *backend, const char *name, struct bytes value)
 {
-    struct call call = call_begin(&sqlite_store_of(backend)->writer, WRITE_VALUE_PUT);
-    call_bind_text(&call, name);
-    call_bind_bytes(&call, value);
-    return call_run(&call);
+    struct sql_call call = sql_start(&sqlite_store_of(backend)->writer, WRITE_VALUE_PUT);
+    sql_bind_text(&call, name);
+    sql_bind_bytes(&call, value);
+    return sql_run(&call);
 }

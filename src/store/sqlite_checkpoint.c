@@ -56,7 +56,7 @@ static int create_thread(struct checkpointer *checkpointer)
     return failed;
 }
 
-enum status checkpointer_start(struct checkpointer *checkpointer, const char *path)
+enum status sqlite_checkpointer_start(struct checkpointer *checkpointer, const char *path)
 {
     enum status status = sqlite_connection_open(path, &checkpointer->connection);
     if (status != STATUS_OK)
@@ -77,7 +77,7 @@ no_semaphore:
     return STATUS_NO_MEMORY;
 }
 
-void checkpointer_stop(struct checkpointer *checkpointer)
+void sqlite_checkpointer_stop(struct checkpointer *checkpointer)
 {
     if (!checkpointer->started)
         return;

@@ -56,7 +56,8 @@ enum status sqlite_connection_status(sqlite3 *db, int code)
 
 enum status sqlite_connection_run(struct connection *connection, const char *sql)
 {
-    return sqlite_connection_status(connection->db, sqlite3_exec(connection->db, sql, NULL, NULL, NULL));
+    return sqlite_connection_status(connection->db,
+                                    sqlite3_exec(connection->db, sql, NULL, NULL, NULL));
 }
 
 /*
@@ -70,12 +71,12 @@ static enum status configure(struct connection *connection)
     (void)sqlite3_db_config(connection->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void)sqlite3_db_config(connection->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     return sqlite_connection_run(connection, "PRAGMA synchronous = FULL;"
-                                      "PRAGMA foreign_keys = ON;"
-                                      "PRAGMA secure_delete = ON;"
-                                      "PRAGMA cell_size_check = ON;"
-                                      "PRAGMA mmap_size = 0;"
-                                      "PRAGMA cache_size = -8192;"
-                                      "PRAGMA wal_autocheckpoint = 0");
+                                             "PRAGMA foreign_keys = ON;"
+                                             "PRAGMA secure_delete = ON;"
+                                             "PRAGMA cell_size_check = ON;"
+                                             "PRAGMA mmap_size = 0;"
+                                             "PRAGMA cache_size = -8192;"
+                                             "PRAGMA wal_autocheckpoint = 0");
 }
 
 enum status sqlite_connection_open(const char *path, struct connection *ret_connection)
@@ -95,7 +96,8 @@ enum status sqlite_connection_open(const char *path, struct connection *ret_conn
     return status;
 }
 
-enum status sqlite_connection_prepare(struct connection *connection, const char *const *sql, size_t count)
+enum status sqlite_connection_prepare(struct connection *connection, const char *const *sql,
+                                      size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         int code = sqlite3_prepare_v3(connection->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
@@ -116,20 +118,20 @@ void sqlite_connection_close(struct connection *connection)
 
 /* ---- Calls ---- */
 
-struct call call_begin(struct connection *connection, unsigned statement)
+struct sql_call sql_start(struct connection *connection, unsigned statement)
 {
-    return (struct call){.connection = connection,
-                         .statement = connection->statements[statement],
-                         .code = SQLITE_OK};
+    return (struct sql_call){.connection = connection,
+                             .statement = connection->statements[statement],
+                             .code = SQLITE_OK};
 }
 
-void call_bind(struct call *call, int64_t value)
+void sql_bind(struct sql_call *call, int64_t value)
 {
     if (call->code == SQLITE_OK)
         call->code = sqlite3_bind_int64(call->statement, ++call->column, value);
 }
 
-void call_bind_bytes(struct call *call, struct bytes value)
+void sql_bind_bytes(struct sql_call *call, struct bytes value)
 {
     /* A NULL pointer would bind NULL instead of an empty BLOB. */
     const void *data = value.size > 0 ? (const void *)value.data : "";
@@ -138,13 +140,13 @@ void call_bind_bytes(struct call *call, struct bytes value)
             sqlite3_bind_blob64(call->statement, ++call->column, data, value.size, SQLITE_STATIC);
 }
 
-void call_bind_text(struct call *call, const char *text)
+void sql_bind_text(struct sql_call *call, const char *text)
 {
     if (call->code == SQLITE_OK)
         call->code = sqlite3_bind_text(call->statement, ++call->column, text, -1, SQLITE_STATIC);
 }
 
-bool call_next(struct call *call)
+bool sql_next(struct sql_call *call)
 {
     if (call->code != SQLITE_OK && call->code != SQLITE_ROW)
         return false;
@@ -153,30 +155,30 @@ bool call_next(struct call *call)
     return call->code == SQLITE_ROW;
 }
 
-int64_t call_column(struct call *call)
+int64_t sql_column(struct sql_call *call)
 {
     return sqlite3_column_int64(call->statement, ++call->column);
 }
 
-struct bytes call_column_bytes(struct call *call)
+struct bytes sql_column_bytes(struct sql_call *call)
 {
     call->column++;
     const void *data = sqlite3_column_blob(call->statement, call->column);
     return bytes_of(data, (size_t)sqlite3_column_bytes(call->statement, call->column));
 }
 
-void call_column_exactly(struct call *call, void *ret_value, size_t size)
+void sql_column_exactly(struct sql_call *call, void *ret_value, size_t size)
 {
-    struct bytes value = call_column_bytes(call);
+    struct bytes value = sql_column_bytes(call);
     if (value.size == size)
         memcpy(ret_value, value.data, size);
     else
         call->code = SQLITE_CORRUPT;
 }
 
-void call_column_text(struct call *call, char *ret_text, size_t size)
+void sql_column_text(struct sql_call *call, char *ret_text, size_t size)
 {
-    struct bytes value = call_column_bytes(call);
+    struct bytes value = sql_column_bytes(call);
     if (value.size >= size) {
         call->code = SQLITE_CORRUPT;
         return;
@@ -186,19 +188,19 @@ void call_column_text(struct call *call, char *ret_text, size_t size)
     ret_text[value.size] = '\0';
 }
 
-enum status call_end(struct call *call)
+enum status sql_end(struct sql_call *call)
 {
     enum status status = sqlite_connection_status(call->connection->db, call->code);
     (void)sqlite3_reset(call->statement); /* tells again what step has told */
     return status;
 }
 
-enum status call_run(struct call *call)
+enum status sql_run(struct sql_call *call)
 {
-    while (call_next(call))
+    while (sql_next(call))
         continue;
     int code = call->code;
-    enum status status = call_end(call);
+    enum status status = sql_end(call);
     if (code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY ||
         code == SQLITE_CONSTRAINT_ROWID)
         return STATUS_EXISTS;

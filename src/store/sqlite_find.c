@@ -29,11 +29,11 @@ struct search {
     enum status status;
 };
 
-static int64_t seek(struct search *search, struct call *call)
+static int64_t seek(struct search *search, struct sql_call *call)
 {
     search->seeks++;
-    int64_t sequence = call_next(call) ? call_column(call) : END;
-    enum status status = call_end(call);
+    int64_t sequence = sql_next(call) ? sql_column(call) : END;
+    enum status status = sql_end(call);
     if (status != STATUS_OK)
         search->status = status;
     return sequence;
@@ -41,21 +41,21 @@ static int64_t seek(struct search *search, struct call *call)
 
 static int64_t seek_term(struct search *search, uint64_t term, int64_t from)
 {
-    struct call call = call_begin(search->connection, READ_NEXT_WITH_TERM);
-    call_bind(&call, search->query->adapter);
-    call_bind(&call, (int64_t)term);
-    call_bind(&call, from);
+    struct sql_call call = sql_start(search->connection, READ_NEXT_WITH_TERM);
+    sql_bind(&call, search->query->adapter);
+    sql_bind(&call, (int64_t)term);
+    sql_bind(&call, from);
     return seek(search, &call);
 }
 
 static int64_t seek_class(struct search *search, struct class_list *class, int64_t from)
 {
     if (class->at < from) {
-        struct call call = call_begin(search->connection, READ_NEXT_OF_CLASS);
-        call_bind(&call, search->query->adapter);
-        call_bind(&call, class->object_type);
-        call_bind(&call, class->state);
-        call_bind(&call, from);
+        struct sql_call call = sql_start(search->connection, READ_NEXT_OF_CLASS);
+        sql_bind(&call, search->query->adapter);
+        sql_bind(&call, class->object_type);
+        sql_bind(&call, class->state);
+        sql_bind(&call, from);
         class->at = seek(search, &call);
     }
     return class->at;
@@ -109,16 +109,16 @@ static enum status add_class(struct search *search, uint32_t object_type, uint32
 /* Which classes have objects and are asked for. They are few: types by states. */
 static enum status find_classes(struct search *search)
 {
-    struct call call = call_begin(search->connection, READ_CLASSES);
-    call_bind(&call, search->query->adapter);
+    struct sql_call call = sql_start(search->connection, READ_CLASSES);
+    sql_bind(&call, search->query->adapter);
     enum status added = STATUS_OK;
-    while (added == STATUS_OK && call_next(&call)) {
-        uint32_t object_type = (uint32_t)call_column(&call);
-        uint32_t state = (uint32_t)call_column(&call);
+    while (added == STATUS_OK && sql_next(&call)) {
+        uint32_t object_type = (uint32_t)sql_column(&call);
+        uint32_t state = (uint32_t)sql_column(&call);
         if (wanted(search->query, object_type, state))
             added = add_class(search, object_type, state);
     }
-    enum status status = call_end(&call);
+    enum status status = sql_end(&call);
     return status != STATUS_OK ? status : added;
 }
 
@@ -126,20 +126,20 @@ static enum status read_at(struct search *search, int64_t sequence,
                            struct stored_object **ret_object)
 {
     struct object_row row = {.adapter = search->query->adapter, .sequence = sequence};
-    struct call call = call_begin(search->connection, READ_OBJECT_AT);
-    call_bind(&call, sequence);
+    struct sql_call call = sql_start(search->connection, READ_OBJECT_AT);
+    sql_bind(&call, sequence);
     enum status copied = STATUS_STORE_CORRUPT; /* an index knows it: it must be there */
     struct stored_object *object = NULL;
-    if (call_next(&call)) {
-        call_column_exactly(&call, row.id.bytes, sizeof(row.id.bytes));
-        row.version = call_column(&call);
-        row.object_type = (uint32_t)call_column(&call);
-        row.state = (uint32_t)call_column(&call);
-        row.attributes = call_column_bytes(&call);
-        row.wrapped.blob = call_column_bytes(&call);
-        copied = object_copy(&row, &object);
+    if (sql_next(&call)) {
+        sql_column_exactly(&call, row.id.bytes, sizeof(row.id.bytes));
+        row.version = sql_column(&call);
+        row.object_type = (uint32_t)sql_column(&call);
+        row.state = (uint32_t)sql_column(&call);
+        row.attributes = sql_column_bytes(&call);
+        row.wrapped.blob = sql_column_bytes(&call);
+        copied = stored_object_copy(&row, &object);
     }
-    enum status status = call_end(&call);
+    enum status status = sql_end(&call);
     status = status != STATUS_OK ? status : copied;
     if (status == STATUS_OK)
         *ret_object = object;
@@ -180,8 +180,8 @@ static enum status search_page(struct search *search, struct backend_page *page)
 
 static enum status run_plain(struct connection *connection, unsigned statement)
 {
-    struct call call = call_begin(connection, statement);
-    return call_run(&call);
+    struct sql_call call = sql_start(connection, statement);
+    return sql_run(&call);
 }
 
 enum status sqlite_find(struct backend_reader *reader, const struct store_query *query,

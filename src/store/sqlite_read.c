@@ -34,7 +34,8 @@ enum status sqlite_reader_open(struct backend *backend, struct backend_reader **
     enum status status =
         sqlite_connection_open(sqlite_store_of(backend)->path, &reader->connection);
     if (status == STATUS_OK)
-        status = sqlite_connection_prepare(&reader->connection, sqlite_read_sql, READ_STATEMENT_COUNT);
+        status =
+            sqlite_connection_prepare(&reader->connection, sqlite_read_sql, READ_STATEMENT_COUNT);
     if (status != STATUS_OK)
         sqlite_reader_close(reader);
     else
@@ -51,22 +52,22 @@ void sqlite_reader_close(struct backend_reader *reader)
 enum status sqlite_get(struct backend_reader *reader, int64_t adapter, const struct uuid *id,
                        struct stored_object **ret_object)
 {
-    struct call call = call_begin(&reader->connection, READ_OBJECT);
-    call_bind_bytes(&call, uuid_bytes(id));
-    call_bind(&call, adapter);
+    struct sql_call call = sql_start(&reader->connection, READ_OBJECT);
+    sql_bind_bytes(&call, uuid_bytes(id));
+    sql_bind(&call, adapter);
     enum status copied = STATUS_OBJECT_NOT_FOUND;
     struct stored_object *object = NULL;
-    if (call_next(&call)) {
+    if (sql_next(&call)) {
         struct object_row row = {.id = *id, .adapter = adapter};
-        row.sequence = call_column(&call);
-        row.version = call_column(&call);
-        row.object_type = (uint32_t)call_column(&call);
-        row.state = (uint32_t)call_column(&call);
-        row.attributes = call_column_bytes(&call);
-        row.wrapped.blob = call_column_bytes(&call);
-        copied = object_copy(&row, &object);
+        row.sequence = sql_column(&call);
+        row.version = sql_column(&call);
+        row.object_type = (uint32_t)sql_column(&call);
+        row.state = (uint32_t)sql_column(&call);
+        row.attributes = sql_column_bytes(&call);
+        row.wrapped.blob = sql_column_bytes(&call);
+        copied = stored_object_copy(&row, &object);
     }
-    enum status status = call_end(&call);
+    enum status status = sql_end(&call);
     if (status != STATUS_OK) {
         stored_object_release(object);
         return status;
@@ -80,77 +81,77 @@ enum status sqlite_count(struct backend_reader *reader, int64_t adapter,
                          int64_t ret_counts[static OBJECT_STATE_COUNT])
 {
     int64_t counts[OBJECT_STATE_COUNT] = {0};
-    struct call call = call_begin(&reader->connection, READ_COUNTS);
-    call_bind(&call, adapter);
-    while (call_next(&call)) {
-        uint64_t state = (uint64_t)call_column(&call);
-        int64_t count = call_column(&call);
+    struct sql_call call = sql_start(&reader->connection, READ_COUNTS);
+    sql_bind(&call, adapter);
+    while (sql_next(&call)) {
+        uint64_t state = (uint64_t)sql_column(&call);
+        int64_t count = sql_column(&call);
         if (state < OBJECT_STATE_COUNT)
             counts[state] = count;
     }
-    enum status status = call_end(&call);
+    enum status status = sql_end(&call);
     if (status == STATUS_OK)
         memcpy(ret_counts, counts, sizeof(counts));
     return status;
 }
 
-static void read_adapter(struct call *call, struct adapter_row *row)
+static void read_adapter(struct sql_call *call, struct adapter_row *row)
 {
-    row->id = call_column(call);
-    call_column_exactly(call, row->uuid.bytes, sizeof(row->uuid.bytes));
-    call_column_text(call, row->name, sizeof(row->name));
-    call_column_text(call, row->description, sizeof(row->description));
-    call_column_exactly(call, row->root_key.bytes, sizeof(row->root_key.bytes));
-    row->created = call_column(call);
-    call_column_text(call, row->username, sizeof(row->username));
-    call_column_text(call, row->password_hash, sizeof(row->password_hash));
+    row->id = sql_column(call);
+    sql_column_exactly(call, row->uuid.bytes, sizeof(row->uuid.bytes));
+    sql_column_text(call, row->name, sizeof(row->name));
+    sql_column_text(call, row->description, sizeof(row->description));
+    sql_column_exactly(call, row->root_key.bytes, sizeof(row->root_key.bytes));
+    row->created = sql_column(call);
+    sql_column_text(call, row->username, sizeof(row->username));
+    sql_column_text(call, row->password_hash, sizeof(row->password_hash));
 }
 
 enum status sqlite_adapters(struct backend_reader *reader, store_visit_adapter *visit,
                             void *context)
 {
-    struct call call = call_begin(&reader->connection, READ_ADAPTERS);
-    while (call_next(&call)) {
+    struct sql_call call = sql_start(&reader->connection, READ_ADAPTERS);
+    while (sql_next(&call)) {
         struct adapter_row row = {0};
         read_adapter(&call, &row);
         if (call.code != SQLITE_ROW || !visit(context, &row))
             break;
     }
-    return call_end(&call);
+    return sql_end(&call);
 }
 
-static void read_certificate(struct call *call, struct certificate_row *row)
+static void read_certificate(struct sql_call *call, struct certificate_row *row)
 {
-    call_column_exactly(call, row->id.bytes, sizeof(row->id.bytes));
-    row->adapter = call_column(call);
-    call_column_text(call, row->name, sizeof(row->name));
-    call_column_exactly(call, row->fingerprint, sizeof(row->fingerprint));
-    row->der = call_column_bytes(call);
-    row->created = call_column(call);
+    sql_column_exactly(call, row->id.bytes, sizeof(row->id.bytes));
+    row->adapter = sql_column(call);
+    sql_column_text(call, row->name, sizeof(row->name));
+    sql_column_exactly(call, row->fingerprint, sizeof(row->fingerprint));
+    row->der = sql_column_bytes(call);
+    row->created = sql_column(call);
 }
 
 enum status sqlite_certificates(struct backend_reader *reader, int64_t adapter,
                                 store_visit_certificate *visit, void *context)
 {
-    struct call call = call_begin(&reader->connection, READ_CERTIFICATES);
-    call_bind(&call, adapter);
-    while (call_next(&call)) {
+    struct sql_call call = sql_start(&reader->connection, READ_CERTIFICATES);
+    sql_bind(&call, adapter);
+    while (sql_next(&call)) {
         struct certificate_row row = {0};
         read_certificate(&call, &row);
         if (call.code != SQLITE_ROW || !visit(context, &row))
             break;
     }
-    return call_end(&call);
+    return sql_end(&call);
 }
 
 enum status sqlite_value_get(struct backend_reader *reader, const char *name, void *ret_value,
                              size_t capacity, size_t *ret_size)
 {
-    struct call call = call_begin(&reader->connection, READ_VALUE);
-    call_bind_text(&call, name);
+    struct sql_call call = sql_start(&reader->connection, READ_VALUE);
+    sql_bind_text(&call, name);
     enum status found = STATUS_NOT_FOUND;
-    if (call_next(&call)) {
-        struct bytes value = call_column_bytes(&call);
+    if (sql_next(&call)) {
+        struct bytes value = sql_column_bytes(&call);
         found = value.size <= capacity ? STATUS_OK : STATUS_TOO_LARGE;
         if (found == STATUS_OK) {
             if (value.size > 0)
@@ -158,6 +159,6 @@ enum status sqlite_value_get(struct backend_reader *reader, const char *name, vo
             *ret_size = value.size;
         }
     }
-    enum status status = call_end(&call);
+    enum status status = sql_end(&call);
     return status != STATUS_OK ? status : found;
 }

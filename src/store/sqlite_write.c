@@ -54,8 +54,8 @@ const char *const sqlite_write_sql[WRITE_STATEMENT_COUNT] = {
 
 static enum status run_plain(struct sqlite_store *store, enum write_statement statement)
 {
-    struct call call = call_begin(&store->writer, statement);
-    return call_run(&call);
+    struct sql_call call = sql_start(&store->writer, statement);
+    return sql_run(&call);
 }
 
 /* ---- Lists of terms: sorted, each once ---- */
@@ -161,11 +161,11 @@ static const struct term_table name_table = {WRITE_NAME_INSERT, WRITE_NAME_DELET
 static enum status write_term(struct sqlite_store *store, enum write_statement statement,
                               const struct object_row *row, int64_t term)
 {
-    struct call call = call_begin(&store->writer, statement);
-    call_bind(&call, row->adapter);
-    call_bind(&call, term);
-    call_bind(&call, row->sequence);
-    enum status status = call_run(&call);
+    struct sql_call call = sql_start(&store->writer, statement);
+    sql_bind(&call, row->adapter);
+    sql_bind(&call, term);
+    sql_bind(&call, row->sequence);
+    enum status status = sql_run(&call);
     /* It was looked up before: only a table that contradicts itself has it now. */
     return status == STATUS_EXISTS ? STATUS_STORE_CORRUPT : status;
 }
@@ -215,11 +215,11 @@ static enum status check_names(struct sqlite_store *store, int64_t adapter,
     for (size_t i = 0; i < new->count; i++) {
         if (list_has(old, &new->values[i]))
             continue;
-        struct call call = call_begin(&store->writer, WRITE_NAME_FIND);
-        call_bind(&call, adapter);
-        call_bind(&call, list_at(new, i));
-        bool taken = call_next(&call);
-        enum status status = call_end(&call);
+        struct sql_call call = sql_start(&store->writer, WRITE_NAME_FIND);
+        sql_bind(&call, adapter);
+        sql_bind(&call, list_at(new, i));
+        bool taken = sql_next(&call);
+        enum status status = sql_end(&call);
         if (status != STATUS_OK)
             return status;
         if (taken)
@@ -232,12 +232,12 @@ static enum status check_names(struct sqlite_store *store, int64_t adapter,
 
 static enum status write_class(struct sqlite_store *store, const struct class_change *change)
 {
-    struct call call = call_begin(&store->writer, WRITE_CLASS_ADD);
-    call_bind(&call, change->adapter);
-    call_bind(&call, change->object_type);
-    call_bind(&call, change->state);
-    call_bind(&call, change->difference);
-    return call_run(&call);
+    struct sql_call call = sql_start(&store->writer, WRITE_CLASS_ADD);
+    sql_bind(&call, change->adapter);
+    sql_bind(&call, change->object_type);
+    sql_bind(&call, change->state);
+    sql_bind(&call, change->difference);
+    return sql_run(&call);
 }
 
 enum status sqlite_write_classes(struct sqlite_store *store)
@@ -277,18 +277,18 @@ static enum status change_class(struct sqlite_store *store, const struct object_
 static enum status insert_row(struct sqlite_store *store, const struct object_row *row,
                               const struct term_lists *lists)
 {
-    struct call call = call_begin(&store->writer, WRITE_OBJECT_INSERT);
-    call_bind(&call, row->sequence);
-    call_bind_bytes(&call, uuid_bytes(&row->id));
-    call_bind(&call, row->adapter);
-    call_bind(&call, row->version);
-    call_bind(&call, row->object_type);
-    call_bind(&call, row->state);
-    call_bind_bytes(&call, row->attributes);
-    call_bind_bytes(&call, row->wrapped.blob);
-    call_bind_bytes(&call, list_bytes(&lists->terms));
-    call_bind_bytes(&call, list_bytes(&lists->names));
-    enum status status = call_run(&call);
+    struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_INSERT);
+    sql_bind(&call, row->sequence);
+    sql_bind_bytes(&call, uuid_bytes(&row->id));
+    sql_bind(&call, row->adapter);
+    sql_bind(&call, row->version);
+    sql_bind(&call, row->object_type);
+    sql_bind(&call, row->state);
+    sql_bind_bytes(&call, row->attributes);
+    sql_bind_bytes(&call, row->wrapped.blob);
+    sql_bind_bytes(&call, list_bytes(&lists->terms));
+    sql_bind_bytes(&call, list_bytes(&lists->names));
+    enum status status = sql_run(&call);
     bool inserted = sqlite3_changes(store->writer.db) > 0;
     return status == STATUS_OK && !inserted ? STATUS_EXISTS : status;
 }
@@ -332,35 +332,35 @@ struct former {
 static enum status find_former(struct sqlite_store *store, struct object_row *row,
                                struct former *former)
 {
-    struct call call = call_begin(&store->writer, WRITE_OBJECT_FIND);
-    call_bind_bytes(&call, uuid_bytes(&row->id));
-    call_bind(&call, row->adapter);
+    struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_FIND);
+    sql_bind_bytes(&call, uuid_bytes(&row->id));
+    sql_bind(&call, row->adapter);
     enum status copied = STATUS_OBJECT_NOT_FOUND;
-    if (call_next(&call)) {
-        row->sequence = call_column(&call);
-        former->version = call_column(&call);
-        row->object_type = (uint32_t)call_column(&call);
-        former->state = (uint32_t)call_column(&call);
-        copied = copy_list(call_column_bytes(&call), &former->lists.terms);
+    if (sql_next(&call)) {
+        row->sequence = sql_column(&call);
+        former->version = sql_column(&call);
+        row->object_type = (uint32_t)sql_column(&call);
+        former->state = (uint32_t)sql_column(&call);
+        copied = copy_list(sql_column_bytes(&call), &former->lists.terms);
         if (copied == STATUS_OK)
-            copied = copy_list(call_column_bytes(&call), &former->lists.names);
+            copied = copy_list(sql_column_bytes(&call), &former->lists.names);
     }
-    enum status status = call_end(&call);
+    enum status status = sql_end(&call);
     return status != STATUS_OK ? status : copied;
 }
 
 static enum status update_row(struct sqlite_store *store, const struct object_row *row,
                               const struct term_lists *lists)
 {
-    struct call call = call_begin(&store->writer, WRITE_OBJECT_UPDATE);
-    call_bind(&call, row->sequence);
-    call_bind(&call, row->version);
-    call_bind(&call, row->state);
-    call_bind_bytes(&call, row->attributes);
-    call_bind_bytes(&call, row->wrapped.blob);
-    call_bind_bytes(&call, list_bytes(&lists->terms));
-    call_bind_bytes(&call, list_bytes(&lists->names));
-    return call_run(&call);
+    struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_UPDATE);
+    sql_bind(&call, row->sequence);
+    sql_bind(&call, row->version);
+    sql_bind(&call, row->state);
+    sql_bind_bytes(&call, row->attributes);
+    sql_bind_bytes(&call, row->wrapped.blob);
+    sql_bind_bytes(&call, list_bytes(&lists->terms));
+    sql_bind_bytes(&call, list_bytes(&lists->names));
+    return sql_run(&call);
 }
 
 static enum status update_with(struct sqlite_store *store, struct object_row *row,

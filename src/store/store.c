@@ -12,7 +12,7 @@
 
 struct store {
     struct backend *backend;
-    struct cache *cache; /* or NULL */
+    struct store_cache *cache; /* or NULL */
     struct committer *committer;
 };
 
@@ -34,7 +34,7 @@ enum status store_open_backend(struct backend *backend, const struct store_optio
     store->backend = backend;
     enum status status = STATUS_OK;
     if (options->cache_bytes > 0)
-        status = cache_new(options->cache_bytes, &store->cache);
+        status = store_cache_new(options->cache_bytes, &store->cache);
     if (status == STATUS_OK)
         status = committer_start(backend, store->cache, &store->committer);
     if (status != STATUS_OK) {
@@ -50,7 +50,7 @@ void store_close(struct store *store)
     if (store == NULL)
         return;
     committer_stop(store->committer);
-    cache_free(store->cache);
+    store_cache_free(store->cache);
     store->backend->type->close(store->backend);
     free(store);
 }
@@ -98,14 +98,14 @@ static const struct backend_type *type_of(const struct store_session *session)
 enum status store_get(struct store_session *session, int64_t adapter, const struct uuid *id,
                       struct stored_object **ret_object)
 {
-    struct cache *cache = session->store->cache;
+    struct store_cache *cache = session->store->cache;
     uint64_t ticket = 0;
-    struct stored_object *object = cache_get(cache, adapter, id, &ticket);
+    struct stored_object *object = store_cache_get(cache, adapter, id, &ticket);
     if (object == NULL) {
         enum status status = type_of(session)->get(session->reader, adapter, id, &object);
         if (status != STATUS_OK)
             return status;
-        cache_offer(cache, object, ticket);
+        store_cache_offer(cache, object, ticket);
     }
     *ret_object = object;
     return STATUS_OK;
