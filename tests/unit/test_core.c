@@ -239,6 +239,16 @@ static void names_are_unique_in_an_adapter(void **state)
     assert_success(create_as(bench, &other, "one"));
 }
 
+/* Replacement and replaced change in one transaction, in which the Name has two holders by turns. */
+static void a_named_key_is_rekeyed(void **state)
+{
+    struct core_bench *bench = *state;
+    struct bytes id = create(bench, "moves");
+    assert_success(by_id(bench, KMIP_OPERATION_RE_KEY, id));
+    assert_int_equal(get_number(bench, id, "Name"), -1);
+    assert_reason(create_as(bench, &bench->session, "moves"), KMIP_RESULT_REASON_INVALID_FIELD);
+}
+
 static void adapters_do_not_see_each_other(void **state)
 {
     struct core_bench *bench = *state;
@@ -385,6 +395,7 @@ int main(void)
         CASE(a_key_lives_its_life),
         CASE(a_destroyed_key_is_gone),
         CASE(names_are_unique_in_an_adapter),
+        CASE(a_named_key_is_rekeyed),
         CASE(adapters_do_not_see_each_other),
         CASE(dates_move_states),
         CASE(a_failed_item_leaves_no_trace),
