@@ -184,9 +184,8 @@ static void serial_text(const X509 *certificate, char *ret_text, size_t room)
 {
     BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), NULL);
     char *text = number == NULL ? NULL : BN_bn2hex(number);
-    ret_text[0] = '\0';
-    if (text != NULL && strlen(text) < room)
-        strcpy(ret_text, text);
+    bool fits = text != NULL && strlen(text) < room;
+    (void)snprintf(ret_text, room, "%s", fits ? text : "");
     OPENSSL_free(text);
     BN_free(number);
 }

@@ -153,7 +153,7 @@ static bool is_ip_address(int family, const char *text)
 static bool is_port(const char *text)
 {
     size_t digits = strspn(text, "0123456789");
-    return digits > 0 && digits <= 5 && text[digits] == '\0' && atoi(text) <= 65535;
+    return digits > 0 && digits <= 5 && text[digits] == '\0' && strtoul(text, NULL, 10) <= 65535;
 }
 
 static bool parse_address(const struct config_row *row, struct bytes text, void *field)
