@@ -148,7 +148,9 @@ static void format_key(const char *key, char text[static CELL_MAX])
             if (*at == '_')
                 *at = ' ';
     }
-    strcat(text, ":");
+    size_t length = strlen(text); /* at most CELL_MAX - 2 */
+    text[length] = ':';
+    text[length + 1] = '\0';
 }
 
 static int widest_key(const json_t *object)

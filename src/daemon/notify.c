@@ -32,9 +32,9 @@ static void find_manager(const char *path)
 
 static void find_watchdog(const char *microseconds, const char *process)
 {
-    if (microseconds == NULL || (process != NULL && atoll(process) != getpid()))
+    if (microseconds == NULL || (process != NULL && strtoll(process, NULL, 10) != getpid()))
         return;
-    watchdog_microseconds = atoll(microseconds);
+    watchdog_microseconds = strtoll(microseconds, NULL, 10);
     if (watchdog_microseconds < 0)
         watchdog_microseconds = 0;
 }

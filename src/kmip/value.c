@@ -12,7 +12,7 @@ static struct kmip_any value32(struct arena *arena, enum ttlv_type type, uint32_
         return (struct kmip_any){0};
     number = htobe32(number);
     memcpy(bytes, &number, sizeof(number));
-    return (struct kmip_any){type, bytes_of(bytes, sizeof(number))};
+    return (struct kmip_any){(uint8_t)type, bytes_of(bytes, sizeof(number))};
 }
 
 static struct kmip_any value64(struct arena *arena, enum ttlv_type type, uint64_t number)
@@ -22,7 +22,7 @@ static struct kmip_any value64(struct arena *arena, enum ttlv_type type, uint64_
         return (struct kmip_any){0};
     number = htobe64(number);
     memcpy(bytes, &number, sizeof(number));
-    return (struct kmip_any){type, bytes_of(bytes, sizeof(number))};
+    return (struct kmip_any){(uint8_t)type, bytes_of(bytes, sizeof(number))};
 }
 
 struct kmip_any value_integer(struct arena *arena, int32_t value)
