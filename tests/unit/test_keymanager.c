@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "keymanager/blob.h"
 #include "keymanager/memory.h"
 #include "keymanager/sealed_file.h"
@@ -959,6 +960,108 @@ static void test_file_reseal(void **state)
     buffer_free(&wrapped);
 }
 
+/* ---- Known files ---- */
+
+/*
+ * Made by another program after docs/formats.md alone: what was once written must open for ever.
+ * Three root keys: one with two versions, one with one, one destroyed. The key file holds the bytes
+ * 64 to 83 (hexadecimal), the passphrase is that of the fixture, its scrypt cost 2^10, 8, 1.
+ */
+static const char known_blob[] =
+    "4b574b01000000010190a0000000700080000000000000aaadadadadadadadadadadadadadadadad"
+    "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b6e6f6e6365206e6f6e6365206e6f6e6365206e6f6e636520"
+    "75d4915d8ec08be57c9d5a83092277887dda1785de0679a1a9d96959ab6a02f95d03720792b9dfe0"
+    "127a28a687259931";
+static const char known_by_key[] =
+    "6b6d6970647366000001010000000000dc90cf07de907ccc64636ceddb38e552a1a0d984743b1f36"
+    "a447b73877012c390000000000000007ef15cddbcf8ba5e66b230ed7d239055177d0e578ff383502"
+    "2f5274b69f624a6c676b8bb84ce7267dd520deca4811c8f10a53e636352f06986fc89741f2070801"
+    "e34bca099b0b5b780886d1fe29fcc1323df6fd3f459f3adad7feddbdbc43a48786c22bf2cc01551f"
+    "b5fa7649b33a0991badae202e50a17410e7de7ce33287efb81decb6887145f112449aa416f229057"
+    "a6192a316195c94482df6f997959119f79fb73ee17b15560d50f034f3c7d97a889045f5e9bfe6bba"
+    "b96117fd285351eafdd548a914d80a00f54d5db5f24b4b079b465ddf3de8426e8cce1f9007119ea4"
+    "19abeb45ef45ee9dc83b9365614256b7b3a73e01bd0f9eb1457b47ad69f5d2e27af8cd8699b0770e"
+    "b6531161824d6656ae5ea75b954c6c4e4616318fbac28efec88e28cd42f38073871341c8fa64c0a7"
+    "bc956da18d04b9fb76b1e508a19d191ccbf24785070c3a60a45443178da49cad";
+static const char known_by_passphrase[] =
+    "6b6d6970647366000001030a00080001ba76992a6079074311285334177ddda598e8d8f9bae4df70"
+    "875886d5229c26ac00000000000000014889c4444423811959e6f801329afe68f795aad2b7ac31f3"
+    "54039ee3a2b8e1da8721d664ef60096aa559e1aa6c72caf1facf5ce08b03aa69572a751db159af09"
+    "f2d974ec51ec5c58c3a34e666952e8d3e16c7ad208c2caddb50ba0bd9fe08df5a98e2baaca921b97"
+    "2c185c5577ed2614b7d175ec606d111c7feb4b024d73d36c8400591fcaffba0c31f0b4f79d846517"
+    "1aa47471b9315d7c21c880f53a9781bcd24c5d5cac17e9a1d38151c4ba4a3481bb553a86b9da026e"
+    "eb723b410f1e6915471c6bb05e5e9d6b0b35389eb014a6f2e5459eb4aeea3d74db03976e0d0477a1"
+    "8a097087733a16d84e415d303ad7f29b7be185a33119339aa890e9acb0f4bc6a2cc9e476e79c9e56"
+    "7b6948059e49eebc6de69cf32faee20035f9ef91df7158fa9f869f2ea3cdd449c7bb5e911b409277"
+    "1cc0b5a016a0e99e4dd68fd30e05edd3c6803dec13cd0d332c88d4b454a101ff";
+
+static void write_hex(const char *path, const char *hex)
+{
+    size_t size = strlen(hex) / 2;
+    uint8_t *bytes = malloc(size);
+    assert_true(hex_decode(bytes_of_text(hex), bytes, size));
+    write_file(path, bytes_of(bytes, size), 0600);
+    free(bytes);
+}
+
+static struct uuid uuid_of(const char *text)
+{
+    struct uuid uuid;
+    assert_true(uuid_parse(bytes_of_text(text), &uuid));
+    return uuid;
+}
+
+static void assert_known_content(struct keymanager *keymanager)
+{
+    static const struct root_key_info expected[] = {
+        {.state = ROOT_KEY_ACTIVE, .version = 2, .created = NOW},
+        {.state = ROOT_KEY_SUSPENDED, .version = 1, .created = NOW + 1},
+        {.state = ROOT_KEY_DESTROYED, .version = 0, .created = NOW + 2},
+    };
+    const struct uuid ids[] = {uuid_of("0190a000-0000-7000-8000-0000000000aa"),
+                               uuid_of("0190a000-0000-7000-8000-0000000000bb"),
+                               uuid_of("0190a000-0000-7000-8000-0000000000cc")};
+    for (size_t i = 0; i < ARRAY_COUNT(ids); i++) {
+        struct root_key_info info;
+        assert_int_equal(keymanager_root_key_info(keymanager, &ids[i], &info), STATUS_OK);
+        assert_int_equal(info.state, expected[i].state);
+        assert_int_equal(info.version, expected[i].version);
+        assert_true(info.created == expected[i].created);
+    }
+    struct buffer blob;
+    struct wrap_binding binding = binding_of(ids[0]);
+    buffer_init(&blob, 1000);
+    uint8_t *to = buffer_reserve(&blob, strlen(known_blob) / 2);
+    assert_true(hex_decode(bytes_of_text(known_blob), to, blob.size));
+    assert_unwraps(keymanager, &binding, &blob, key_bytes);
+    buffer_free(&blob);
+}
+
+static void test_known_files(void **state)
+{
+    const struct fixture *fixture = *state;
+    struct keymanager *keymanager;
+    struct uuid id;
+    struct error error = {0};
+    struct buffer file;
+    write_file(
+        fixture->key_path,
+        BYTES_LITERAL("6465666768696A6B6c6d6e6f707172737475767778797a7b7c7d7e7f80818283\r\n"),
+        0600);
+    write_hex(fixture->path, known_by_key);
+    keymanager = open_with(fixture, &fixture->by_key, false);
+    assert_known_content(keymanager);
+    assert_int_equal(keymanager_create_root_key(keymanager, NOW, &id, &error), STATUS_OK);
+    keymanager_close(keymanager);
+    read_file(fixture->path, &file);
+    assert_int_equal(file.data[55], 8); /* the generation, which was 7 */
+    buffer_free(&file);
+    write_hex(fixture->path, known_by_passphrase);
+    keymanager = open_with(fixture, &fixture->by_passphrase, false);
+    assert_known_content(keymanager);
+    keymanager_close(keymanager);
+}
+
 /* ---- Threads ---- */
 
 enum { THREADS = 4, ROUNDS = 500 };
@@ -1054,6 +1157,7 @@ int main(void)
         FILE_TEST(test_file_write_fails),
         FILE_TEST(test_file_conflict),
         FILE_TEST(test_file_reseal),
+        FILE_TEST(test_known_files),
         FILE_TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, group_set_up, NULL);
