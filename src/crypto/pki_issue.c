@@ -15,7 +15,7 @@
 #include "crypto/pem.h"
 
 #define DAY             INT64_C(86400000)
-#define YEARS(count)    ((count)*365 * DAY + (count) / 4 * DAY)
+#define YEARS(count)    ((count) * (365 * DAY + DAY / 4)) /* near enough */
 #define SERIAL_SIZE     16
 #define COMMON_NAME_MAX 64 /* RFC 5280, ub-common-name */
 #define DNS_NAME_MAX    253
@@ -87,8 +87,8 @@ static bool set_validity(X509 *certificate, const struct order *order)
                            : order->profile->validity;
     if (ASN1_TIME_set(X509_getm_notBefore(certificate), (time_t)((order->now - DAY) / 1000)) ==
             NULL ||
-        ASN1_TIME_set(X509_getm_notAfter(certificate),
-                      (time_t)((order->now + validity) / 1000)) == NULL)
+        ASN1_TIME_set(X509_getm_notAfter(certificate), (time_t)((order->now + validity) / 1000)) ==
+            NULL)
         return false;
     if (authority == NULL ||
         ASN1_TIME_compare(X509_get0_notAfter(certificate), X509_get0_notAfter(authority)) <= 0)
