@@ -75,15 +75,15 @@ static enum status make_directory(const char *path, char ret_absolute[static PAT
     return STATUS_OK;
 }
 
-static enum status fill_paths(struct state *state, struct error *error)
+static enum status fill_paths(struct state *state, const char *directory, struct error *error)
 {
     for (int i = 0; i < STATE_FILE_COUNT; i++) {
-        int length = snprintf(state->paths[i], PATH_MAX, "%s/%s", state->directory, names[i]);
+        int length = snprintf(state->paths[i], PATH_MAX, "%s/%s", directory, names[i]);
         if (length < 0 || length >= PATH_MAX)
             return error_set(error, STATUS_INVALID_ARGUMENT,
-                             "the path of the state directory is too long: %.100s...",
-                             state->directory);
+                             "the path of the state directory is too long: %.100s...", directory);
     }
+    memcpy(state->directory, directory, strlen(directory) + 1);
     return STATUS_OK;
 }
 
@@ -161,10 +161,11 @@ static enum status read_version(struct state *state, struct error *error)
 enum status state_open(const char *directory, struct state *ret_state, struct error *error)
 {
     struct state *state = ret_state;
+    char absolute[PATH_MAX];
     *state = (struct state){.lock = -1};
-    enum status status = make_directory(directory, state->directory, error);
+    enum status status = make_directory(directory, absolute, error);
     if (status == STATUS_OK)
-        status = fill_paths(state, error);
+        status = fill_paths(state, absolute, error);
     if (status == STATUS_OK)
         status = take_lock(state, error);
     if (status == STATUS_OK)
