@@ -23,9 +23,19 @@ def _serve(state):
 
 
 @pytest.fixture(scope="session")
-def kmipd(built, tmp_path_factory):
-    """A server that the tests of one process share: leave it as useful as you found it."""
+def shared_kmipd(built, tmp_path_factory):
     yield from _serve(tmp_path_factory.mktemp("kmipd") / "state")
+
+
+@pytest.fixture
+def kmipd(shared_kmipd):
+    """A server that the tests of one process share: leave it as useful as you found it. A test
+    under which it ends fails; the others get it back, started again."""
+    yield shared_kmipd
+    if not shared_kmipd.alive():
+        log, code = shared_kmipd.log(), shared_kmipd.reap()
+        shared_kmipd.start()
+        pytest.fail(f"kmipd ended with {code} under this test\n{log}", pytrace=False)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ class Server:
         end = time.monotonic() + START_TIMEOUT
         while time.monotonic() < end:
             if self.process.poll() is not None:
-                code = self._forget()
+                code = self.reap()
                 raise StartFailed(f"kmipd ended with {code} while starting\n{self.log()}")
             if self._accepts():
                 return
@@ -129,8 +129,8 @@ class Server:
             return False
         return self.certificate.exists()
 
-    def _forget(self) -> int:
-        """Reaps the supervisor; nothing of its process group may outlive it."""
+    def reap(self) -> int:
+        """Waits for the supervisor's end; nothing of its process group may outlive it."""
         code = self.process.wait()
         Server.running.remove(self)
         group, self.process = self.process.pid, None
@@ -153,7 +153,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"kmipd did not stop on SIGTERM\n{self.log()}") from None
-        code = self._forget()
+        code = self.reap()
         assert code == 0, f"kmipd stopped with exit code {code}\n{self.log()}"
 
     def kill(self) -> None:
@@ -161,7 +161,7 @@ class Server:
         if self.process is None:
             return
         os.killpg(self.process.pid, signal.SIGKILL)
-        self._forget()
+        self.reap()
 
     def restart(self) -> None:
         self.stop()
