@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Client certificates as administrators' machines make them."""
 
+import contextlib
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,3 +41,12 @@ def self_signed(
         "-keyout", made.key, "-out", made.certificate, *added,
     )  # fmt: skip
     return made
+
+
+@contextlib.contextmanager
+def let_in(server, certificate: Certificate, adapter: str = "default"):
+    """The certificate, known to the server while the block lasts."""
+    name = certificate.certificate.stem
+    server.ctl("cert", "add", certificate.certificate, "--name", name, "--adapter", adapter)
+    yield certificate
+    server.ctl("cert", "delete", name, "--adapter", adapter, "--yes")

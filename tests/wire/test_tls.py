@@ -2,12 +2,13 @@
 """The TLS side: who gets in, what the handshake must bear, how bytes become messages."""
 
 import ssl
+import uuid
 import warnings
 
 import pytest
 
 from tests.support import ttlv
-from tests.support.certificates import self_signed
+from tests.support.certificates import let_in, self_signed
 from tests.support.client import Client, Closed, tls_context
 from tests.support.message import (
     Answer,
@@ -194,10 +195,18 @@ def session_of(server, context) -> ssl.SSLSession:
         return client.tls.session
 
 
+@pytest.fixture
+def newcomer(kmipd, tmp_path):
+    """A certificate let in just now. The server issues no more tickets to those who were given
+    some and never used one, as other tests do not."""
+    with let_in(kmipd, self_signed(tmp_path, f"newcomer-{uuid.uuid4()}")) as certificate:
+        yield certificate
+
+
 @pytest.mark.parametrize("version", TLS_VERSIONS, **by_name)
-def test_resumption(kmipd, version):
+def test_resumption(kmipd, newcomer, version):
     """A resumed session is still the same client: it needs a session id context (Veeam)."""
-    context = only(version, kmipd.context())
+    context = only(version, kmipd.context(newcomer.certificate, newcomer.key))
     session = session_of(kmipd, context)
     assert session.has_ticket or session.id
     with kmipd.connect(context, session=session) as client:
@@ -206,6 +215,30 @@ def test_resumption(kmipd, version):
         made = ask(client, create(), version=VERSION).only().succeeded()
     with kmipd.connect() as client:
         do(client, "Get", ("UniqueIdentifier", made.id)).succeeded()
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS, **by_name)
+def test_resumption_goes_on(kmipd, newcomer, version):
+    """One after another, each with what the last one left."""
+    context = only(version, kmipd.context(newcomer.certificate, newcomer.key))
+    session = session_of(kmipd, context)
+    for _ in range(8):
+        with kmipd.connect(context, session=session) as client:
+            assert client.tls.session_reused
+            discover(client).only().succeeded()
+            session = client.tls.session
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS, **by_name)
+def test_resumption_ends_with_the_certificate(kmipd, tmp_path, version):
+    """Whose certificate was deleted does not come in by a session of before."""
+    certificate = self_signed(tmp_path, f"deleted-{uuid.uuid4()}")
+    context = only(version, kmipd.context(certificate.certificate, certificate.key))
+    with let_in(kmipd, certificate):
+        session = session_of(kmipd, context)
+    with kmipd.connect(context, session=session) as client:
+        for result in discover(client).items:
+            result.failed("AuthenticationNotSuccessful")
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS, **by_name)
