@@ -45,9 +45,10 @@ static void print_fingerprints(FILE *file, const struct pki_description *server)
     pki_fingerprint_text(bytes_of(server->sha256, sizeof(server->sha256)), sha256);
     pki_fingerprint_text(bytes_of(server->sha1, sizeof(server->sha1)), sha1);
     pki_time_text(server->not_after, date);
-    fprintf(file, "  Server certificate  %s, valid until %.10s\n", server->key, date);
-    /* 32 pairs are too long for a line beside the label. */
-    fprintf(file, "    SHA-1 thumbprint  %s  (vCenter shows this one)\n", sha1);
+    fprintf(file, "  Server certificate  %s, valid until %.10s; vCenter shows its SHA-1\n",
+            server->key, date);
+    /* The 32 pairs of SHA-256 are too long for a line beside the label. */
+    fprintf(file, "    SHA-1             %s\n", sha1);
     fprintf(file, "    SHA-256           %.48s\n", sha256);
     fprintf(file, "                      %s\n", sha256 + 48);
 }
