@@ -94,6 +94,7 @@ static void write_failure(struct request *request, const struct kmip_request_ite
         .result_status = kmip_number(KMIP_RESULT_STATUS_OPERATION_FAILED),
         .result_reason = kmip_number(kmip_result_reason(status, version)),
         .result_message = bytes_of_text(status_text(status)),
+        .payload = request->failure_payload,
     };
     kmip_encode_structure(KMIP_TAG_BATCH_ITEM, &kmip_response_item_shape, &failure, version,
                           &request->reply);
@@ -108,6 +109,13 @@ static void truncate_reply(struct request *request, size_t size)
     reply->size = size;
 }
 
+/* Discover Versions came with 1.1, but it is how a client finds out, and clients ask it in a 1.0
+ * header (PyKMIP). */
+static bool known_in_version(const struct kmip_operation_info *info, uint16_t version)
+{
+    return info->value->since <= version || info->value->number == KMIP_OPERATION_DISCOVER_VERSIONS;
+}
+
 static enum status run_operation(struct request *request, const struct kmip_request_item *item)
 {
     const struct operation *operation = operation_by_code((uint32_t)item->operation.value);
@@ -115,7 +123,7 @@ static enum status run_operation(struct request *request, const struct kmip_requ
         kmip_operation_by_code((uint32_t)item->operation.value);
     if (request->refusal != STATUS_OK)
         return request->refusal;
-    if (operation == NULL || info == NULL || info->value->since > request->version)
+    if (operation == NULL || info == NULL || !known_in_version(info, request->version))
         return STATUS_OPERATION_NOT_SUPPORTED;
     return operation->run(request, ttlv_reader_over(item->payload.value));
 }
@@ -127,6 +135,7 @@ static enum status run_item(struct request *request, const struct kmip_request_i
     request->operation = (uint32_t)item->operation.value;
     request->subject = (struct bytes){0};
     request->product = (struct bytes){0};
+    request->failure_payload = (struct kmip_any){0};
     request->edits = NULL;
     size_t mark = ttlv_begin(reply, KMIP_TAG_BATCH_ITEM);
     ttlv_write_enumeration(reply, KMIP_TAG_OPERATION, request->operation);
@@ -174,6 +183,7 @@ static enum status reject(struct request *request, enum status status)
     request->close = true;
     request->operation = 0;
     request->subject = request->product = (struct bytes){0};
+    request->failure_payload = (struct kmip_any){0};
     request->records = arena_allocate_array(&request->arena, 1, sizeof(*request->records));
     if (request->records == NULL)
         return STATUS_TOO_LARGE;

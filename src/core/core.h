@@ -75,13 +75,14 @@ struct request {
     bool has_placeholder;
     size_t patience; /* objects a Locate may still look at; SIZE_MAX: any number */
     bool out_of_patience;
-    bool skip_optional;     /* leave out changes marked optional: the store cannot write */
-    enum status refusal;    /* not OK: answer each item with it instead of running it */
-    struct object *objects; /* read or made by this request */
-    struct object *edits;   /* of the item that runs */
-    uint32_t operation;     /* of the item that runs */
-    struct bytes subject;   /* Unique Identifier that the item is about, for the audit record */
-    struct bytes product;   /* what the object's x- attributes say of its user */
+    bool skip_optional;              /* leave out changes marked optional: the store cannot write */
+    enum status refusal;             /* not OK: answer each item with it instead of running it */
+    struct object *objects;          /* read or made by this request */
+    struct object *edits;            /* of the item that runs */
+    struct kmip_any failure_payload; /* what an item that fails answers beside its reason */
+    uint32_t operation;              /* of the item that runs */
+    struct bytes subject; /* Unique Identifier that the item is about, for the audit record */
+    struct bytes product; /* what the object's x- attributes say of its user */
 };
 
 /*
