@@ -5,11 +5,13 @@
  * What it leaves out is what kmipd does beside TLS; what it does, it does as well as plain C and
  * OpenSSL allow: one level-triggered epoll loop per core with its own listener, one read for all
  * that is there, one write for all answers, and no memory kept for an idle connection beyond
- * OpenSSL's own.
+ * OpenSSL's own. With a journal it is the ceiling of a server that must have each request on
+ * stable storage before it answers: one sync for all requests that are there.
  */
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -32,6 +34,7 @@ enum {
     ANSWERS_MAX = 8,
     EVENTS_MAX = 256,
     LISTEN_BACKLOG = 4096,
+    RECORD_SIZE = 400, /* of the journal: about as long as a line of kmipd's audit log */
     OUTPUT_SIZE = 2 * MESSAGE_SIZE_MAX,
 };
 
@@ -48,6 +51,7 @@ struct options {
     const char *key;
     const char *groups;
     const char *ciphersuites;
+    const char *journal; /* file to which each request is recorded before its answer; or NULL */
     long port;
     long threads;
     long tickets;
@@ -71,7 +75,10 @@ struct loop {
     pthread_t thread;
     int epoll;
     int listener;
+    int journal;    /* descriptor; -1: none */
+    size_t records; /* to be written to it */
     size_t output_length;
+    uint8_t record[64 * RECORD_SIZE];
     uint8_t input[MESSAGE_SIZE_MAX + SSL3_RT_MAX_PLAIN_LENGTH];
     uint8_t output[OUTPUT_SIZE];
 };
@@ -155,6 +162,7 @@ static ssize_t answer_frames(struct loop *loop, size_t length)
             return -1;
         memcpy(loop->output + loop->output_length, answer->bytes, answer->size);
         loop->output_length += answer->size;
+        ++loop->records;
         used += frame;
     }
     return (ssize_t)used;
@@ -186,18 +194,30 @@ static bool read_record(struct loop *loop, struct connection *c, bool *ret_more)
            message_carry_keep(&c->input, loop->input + used, length - (size_t)used);
 }
 
+/* Sends what was kept for the connection. */
+static bool connection_send(struct loop *loop, struct connection *c)
+{
+    loop->output_length = message_carry_take(&c->output, loop->output);
+    return loop->output_length == 0 || connection_flush(loop, c);
+}
+
+/* Reads all that is there. Answers go out at once, or, with a journal, when that is synced. */
 static bool connection_serve(struct loop *loop, struct connection *c)
 {
     bool more = true;
 
-    loop->output_length = message_carry_take(&c->output, loop->output);
-    if (loop->output_length != 0)
-        return connection_flush(loop, c);
+    if (c->output.length != 0)
+        return connection_send(loop, c);
+    loop->output_length = 0;
     while (more) {
         if (!read_record(loop, c, &more))
             return false;
     }
-    return loop->output_length == 0 || connection_flush(loop, c);
+    if (loop->output_length == 0)
+        return true;
+    if (loop->journal < 0)
+        return connection_flush(loop, c);
+    return message_carry_keep(&c->output, loop->output, loop->output_length);
 }
 
 static bool connection_open(struct loop *loop, int fd)
@@ -235,6 +255,51 @@ static void accept_all(struct loop *loop)
     }
 }
 
+/* Serves a connection, or takes new ones; NULL if it is gone then. */
+static struct connection *on_event(struct loop *loop, struct connection *c)
+{
+    if (c == NULL) {
+        accept_all(loop);
+    } else if (!connection_serve(loop, c)) {
+        connection_close(c);
+        c = NULL;
+    }
+    return c;
+}
+
+/* Makes the records of all requests that were read durable, with one write and one sync. */
+static void journal_sync(struct loop *loop)
+{
+    size_t length = loop->records * RECORD_SIZE;
+
+    for (size_t done = 0; done < length;) {
+        size_t left = length - done;
+        ssize_t written = write(loop->journal, loop->record,
+                                left < sizeof loop->record ? left : sizeof loop->record);
+
+        if (written < 0)
+            err(EXIT_FAILURE, "cannot write the journal");
+        done += (size_t)written;
+    }
+    if (fdatasync(loop->journal) != 0)
+        err(EXIT_FAILURE, "cannot sync the journal");
+    loop->records = 0;
+}
+
+/* The answers that were kept until the records of their requests are durable. */
+static void send_kept(struct loop *loop, struct epoll_event *events, int count)
+{
+    if (loop->records == 0)
+        return;
+    journal_sync(loop);
+    for (int i = 0; i < count; ++i) {
+        struct connection *c = events[i].data.ptr;
+
+        if (c != NULL && !connection_send(loop, c))
+            connection_close(c);
+    }
+}
+
 static void *loop_run(void *argument)
 {
     struct loop *loop = argument;
@@ -245,14 +310,10 @@ static void *loop_run(void *argument)
 
         if (count < 0 && errno != EINTR)
             err(EXIT_FAILURE, "epoll_wait");
-        for (int i = 0; i < count; ++i) {
-            struct connection *c = events[i].data.ptr;
-
-            if (c == NULL)
-                accept_all(loop);
-            else if (!connection_serve(loop, c))
-                connection_close(c);
-        }
+        for (int i = 0; i < count; ++i)
+            events[i].data.ptr = on_event(loop, events[i].data.ptr);
+        if (loop->journal >= 0)
+            send_kept(loop, events, count);
     }
     return NULL;
 }
@@ -307,6 +368,15 @@ static int listen_on(const char *address, long *port)
     return fd;
 }
 
+static int journal_open(const char *path)
+{
+    int fd = path == NULL ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+    if (path != NULL && fd < 0)
+        err(EXIT_FAILURE, "%s", path);
+    return fd;
+}
+
 static struct loop *loop_new(struct options *options, SSL_CTX *tls)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
@@ -317,6 +387,7 @@ static struct loop *loop_new(struct options *options, SSL_CTX *tls)
     loop->options = options;
     loop->tls = tls;
     loop->listener = listen_on(options->address, &options->port);
+    loop->journal = journal_open(options->journal);
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll < 0 || epoll_ctl(loop->epoll, EPOLL_CTL_ADD, loop->listener, &event) != 0)
         err(EXIT_FAILURE, "epoll");
@@ -362,8 +433,10 @@ static void add_answer(struct options *options, const char *text)
 
 static const char usage[] =
     "usage: echo --certificate PEM --key PEM [--address A] [--port N] [--threads N] [--tickets N]\n"
-    "            [--groups LIST] [--ciphersuites LIST] [--answer [LENGTH=]SIZE]...\n"
+    "            [--groups LIST] [--ciphersuites LIST] [--answer [LENGTH=]SIZE]... [--journal "
+    "FILE]\n"
     "Answers every TTLV frame over mutual TLS with SIZE bytes (default 400), whatever it says.\n"
+    "With a journal, it syncs a record of each request before the answer.\n"
     "Prints its port when it serves. One loop per core that it may use, unless told otherwise.\n";
 
 static void set_option(struct options *options, int which, const char *value)
@@ -383,6 +456,9 @@ static void set_option(struct options *options, int which, const char *value)
         break;
     case 's':
         options->ciphersuites = value;
+        break;
+    case 'j':
+        options->journal = value;
         break;
     case 'p':
         options->port = number(value, UINT16_MAX);
@@ -405,11 +481,17 @@ static void set_option(struct options *options, int which, const char *value)
 static void parse_options(struct options *options, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"address", required_argument, NULL, 'a'},      {"answer", required_argument, NULL, 'w'},
-        {"certificate", required_argument, NULL, 'c'},  {"key", required_argument, NULL, 'k'},
-        {"groups", required_argument, NULL, 'g'},       {"port", required_argument, NULL, 'p'},
-        {"ciphersuites", required_argument, NULL, 's'}, {"tickets", required_argument, NULL, 'n'},
-        {"threads", required_argument, NULL, 't'},      {NULL, 0, NULL, 0},
+        {"address", required_argument, NULL, 'a'},
+        {"answer", required_argument, NULL, 'w'},
+        {"certificate", required_argument, NULL, 'c'},
+        {"key", required_argument, NULL, 'k'},
+        {"groups", required_argument, NULL, 'g'},
+        {"journal", required_argument, NULL, 'j'},
+        {"port", required_argument, NULL, 'p'},
+        {"ciphersuites", required_argument, NULL, 's'},
+        {"tickets", required_argument, NULL, 'n'},
+        {"threads", required_argument, NULL, 't'},
+        {NULL, 0, NULL, 0},
     };
     int which;
 

@@ -84,17 +84,21 @@ class Programs:
         return self.build / "bench" / name
 
 
-def start_echo(programs, pair, client, answers, tickets):
-    """answers: {request length or 0 for any: answer size}."""
+def start_echo(programs, pair, client, answers, tickets, journal=None):
+    """answers: {request length or 0 for any: answer size}. journal: the file to which it records
+    each request before it answers."""
     command = [programs.program("echo"), "--certificate", pair.certificate, "--key", pair.key,
                "--tickets", tickets]
     for length, size in answers.items():
         command += ["--answer", f"{length}={size}"]
+    if journal is not None:
+        command += ["--journal", journal]
     process = _start(command, programs.cores.server, stdout=subprocess.PIPE, text=True)
     line = process.stdout.readline()
     if not line:
         raise Failure("the echo server did not start")
-    return Server("echo", process, int(line), client)
+    name = "echo" if journal is None else "durable echo"
+    return Server(name, process, int(line), client)
 
 
 def wait_until_listening(process, port, name, log, seconds=30):

@@ -4,7 +4,8 @@
 import json
 
 TITLES = {
-    "get": "Get over kept connections",
+    "get": "Get over kept connections, against the echo",
+    "durable": "The same, against an echo that syncs a record of each request before it answers",
     "handshakes": "Connect, Discover Versions, Get, close",
     "create": "Durable Create, against the bare grouped commit",
     "idle": "Memory of an idle connection",
@@ -85,6 +86,13 @@ def _layout(lines):
         "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
                   for i, (cell, width) in enumerate(zip(line, widths))).rstrip()
         for line in lines)
+
+
+def tables(rows):
+    """One table for each kind of rows."""
+    kinds = dict.fromkeys(row.scenario for row in rows)
+    return "\n\n".join(table(kind, [row for row in rows if row.scenario == kind])
+                       for kind in kinds)
 
 
 def table(scenario, rows):

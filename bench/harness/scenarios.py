@@ -5,8 +5,10 @@ import shutil
 import sqlite3
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from . import certificates, machine
@@ -113,6 +115,7 @@ class Pairing:
 
     servers: dict
     ids: Path  # of one key
+    start_echo: Callable  # makes another such echo: start_echo(journal=file)
 
     @property
     def subject(self):
@@ -125,14 +128,13 @@ class Pairing:
 
 def _pairing_alone(context, stack, kind):
     directory = context.fresh("echo")
-    echo = start_echo(
-        context.programs, certificates.make(directory, "server", kind, "serverAuth"),
+    start = partial(
+        start_echo, context.programs, certificates.make(directory, "server", kind, "serverAuth"),
         certificates.make(directory, "client", "ecdsa", "clientAuth"),
         {0: GET_ANSWER, DISCOVER_REQUEST: DISCOVER_ANSWER}, context.tickets or 0)
-    stack.enter_context(echo)
     ids = directory / "ids"
     ids.write_text(SAMPLE_ID + "\n")
-    return Pairing({"echo": echo}, ids)
+    return Pairing({"echo": stack.enter_context(start())}, ids, start)
 
 
 def pairing(context, stack, kind="ecdsa"):
@@ -143,9 +145,21 @@ def pairing(context, stack, kind="ecdsa"):
     answers = {0: _answer_size(context, kmipd, "get", ids=ids),
                DISCOVER_REQUEST: _answer_size(context, kmipd, "discover")}
     tickets = context.tickets if context.tickets is not None else _tickets_of(context, kmipd)
-    echo = stack.enter_context(start_echo(context.programs, kmipd.pair, kmipd.client, answers,
-                                          tickets))
-    return Pairing({"kmipd": kmipd, "echo": echo}, ids)
+    start = partial(start_echo, context.programs, kmipd.pair, kmipd.client, answers, tickets)
+    return Pairing({"kmipd": kmipd, "echo": stack.enter_context(start())}, ids, start)
+
+
+def _get_rows(context, pair, keys, ids, connections):
+    with ExitStack() as loads:
+        slices = context.turns({
+            name: loads.enter_context(Load(context.programs, server, "get", connections, ids=ids))
+            for name, server in pair.servers.items()})
+    title = f"{_count(keys, 'key')}, {_count(connections, 'connection')}"
+    rows = [compare("get", title, slices, pair.subject, pair.ceiling),
+            compare("durable", title, slices, pair.subject, "durable echo")]
+    for row in rows:
+        row.notes["connections"] = connections
+    return rows
 
 
 def get(context):
@@ -153,6 +167,8 @@ def get(context):
     results = []
     with ExitStack() as stack:
         pair = pairing(context, stack)
+        pair.servers["durable echo"] = stack.enter_context(
+            pair.start_echo(journal=context.fresh("journal") / "journal"))
         files = {1: pair.ids}
         if context.kmipd is not None:
             many = create_keys(context, pair.servers["kmipd"], context.effort.many_keys)
@@ -160,16 +176,7 @@ def get(context):
             files[context.effort.many_keys] = many
         for keys, ids in files.items():
             for connections in context.effort.connections:
-                with ExitStack() as loads:
-                    slices = context.turns({
-                        name: loads.enter_context(
-                            Load(context.programs, server, "get", connections, ids=ids))
-                        for name, server in pair.servers.items()})
-                row = compare(
-                    "get", f"{_count(keys, 'key')}, {_count(connections, 'connection')}",
-                    slices, pair.subject, pair.ceiling)
-                row.notes["connections"] = connections
-                results.append(row)
+                results += _get_rows(context, pair, keys, ids, connections)
     return results
 
 
