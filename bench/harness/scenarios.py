@@ -45,7 +45,7 @@ class Effort:
 
 EFFORTS = {
     "quick": Effort(rounds=3, slice_ms=200, many_keys=2_000, connections=(1, 16),
-                    create_connections=(1, 16), idle=500, growth=(1_000, 4_000),
+                    create_connections=(1, 16), idle=1_000, growth=(1_000, 4_000),
                     growth_creates=50, peer_ms=400),
     "default": Effort(rounds=11, slice_ms=250, many_keys=100_000, connections=(1, 16, 256),
                       create_connections=(1, 16, 64), idle=10_000,
@@ -251,7 +251,7 @@ def create(context):
 
 def _idle_kib(context, server, connections):
     """Growth of the server's resident memory, in KiB a connection, after one request on each."""
-    with Load(context.programs, server, "discover", HANDSHAKE_SLOTS) as load:
+    with Load(context.programs, server, "discover", min(256, connections // 4)) as load:
         load.run(200)  # what the first connections cost once and for all
     before = server.resident_bytes()
     with Load(context.programs, server, "discover", connections, sources=SOURCES) as load:
