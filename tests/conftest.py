@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures for all Python tests: running servers, and their logs beside every failure."""
 
+import uuid
+
 import pytest
 
+from tests.support.certificates import let_in, self_signed
 from tests.support.paths import program
 from tests.support.server import Server
 
@@ -36,6 +39,21 @@ def kmipd(shared_kmipd):
         log, code = shared_kmipd.log(), shared_kmipd.reap()
         shared_kmipd.start()
         pytest.fail(f"kmipd ended with {code} under this test\n{log}", pytrace=False)
+
+
+@pytest.fixture
+def adapter(kmipd):
+    """The name of a new adapter on the shared server."""
+    name = f"adapter-{uuid.uuid4().hex[:12]}"
+    kmipd.ctl("adapter", "create", name)
+    return name
+
+
+@pytest.fixture
+def tenant(kmipd, adapter, tmp_path):
+    """The TLS context of a client of the new adapter: a world of its own on the shared server."""
+    with let_in(kmipd, self_signed(tmp_path, adapter), adapter) as certificate:
+        yield kmipd.context(certificate.certificate, certificate.key)
 
 
 @pytest.fixture

@@ -26,19 +26,10 @@ def refused(client, **options) -> None:
 
 
 @pytest.fixture
-def adapter(kmipd):
-    """The name of a new adapter."""
-    name = unique("adapter")
-    kmipd.ctl("adapter", "create", name)
-    return name
-
-
-@pytest.fixture
-def tenant(kmipd, adapter, tmp_path):
-    """A connection of a client of the new adapter."""
-    with let_in(kmipd, self_signed(tmp_path, unique("tenant")), adapter) as certificate:
-        with connect(kmipd, certificate) as client:
-            yield client
+def stranger(kmipd, tenant):
+    """A connection of a client of another adapter than everybody's."""
+    with kmipd.connect(tenant) as client:
+        yield client
 
 
 # Certificates
@@ -133,13 +124,13 @@ def seen(result: Result):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_objects_of_others_do_not_exist(kmipd, tenant, operation):
+def test_objects_of_others_do_not_exist(kmipd, stranger, operation):
     """Another adapter's object is answered word for word like none at all, and is untouched."""
     with kmipd.connect() as client:
         made = ask(client, create(attribute("x-a", "1"))).only().succeeded().id
     payload = OPERATIONS[operation]
-    theirs = do(tenant, operation, ("UniqueIdentifier", made), *payload).failed("ItemNotFound")
-    nobodys = do(tenant, operation, ("UniqueIdentifier", UNKNOWN_ID), *payload)
+    theirs = do(stranger, operation, ("UniqueIdentifier", made), *payload).failed("ItemNotFound")
+    nobodys = do(stranger, operation, ("UniqueIdentifier", UNKNOWN_ID), *payload)
     assert seen(theirs) == seen(nobodys)
     with kmipd.connect() as client:
         names = [("AttributeName", "State"), ("AttributeName", "x-a")]
@@ -147,32 +138,32 @@ def test_objects_of_others_do_not_exist(kmipd, tenant, operation):
         assert result.attributes == [("State", 1), ("x-a", "1")]
 
 
-def test_locate_stays_in_the_adapter(kmipd, tenant):
+def test_locate_stays_in_the_adapter(kmipd, stranger):
     """By name, by attribute, by identifier, and with no condition at all."""
     name = attribute("Name", name_value(unique("shared")))
     mark = attribute("x-mark", unique("mark"))
     with kmipd.connect() as client:
         theirs = ask(client, create(name, mark)).only().succeeded().id
     for condition in ([name], [mark], [attribute("Unique Identifier", theirs)], []):
-        assert do(tenant, "Locate", *condition).succeeded().all("UniqueIdentifier") == []
-    mine = ask(tenant, create(name, mark)).only().succeeded().id  # the name is free here
+        assert do(stranger, "Locate", *condition).succeeded().all("UniqueIdentifier") == []
+    mine = ask(stranger, create(name, mark)).only().succeeded().id  # the name is free here
     for condition in ([name], [mark], []):
-        assert do(tenant, "Locate", *condition).succeeded().all("UniqueIdentifier") == [mine]
+        assert do(stranger, "Locate", *condition).succeeded().all("UniqueIdentifier") == [mine]
     with kmipd.connect() as client:
         assert do(client, "Locate", name).succeeded().all("UniqueIdentifier") == [theirs]
 
 
-def test_link_to_another_adapter_shows_nothing(kmipd, tenant):
+def test_link_to_another_adapter_shows_nothing(kmipd, stranger):
     """A Link is only text: whether its target exists elsewhere must not show."""
     with kmipd.connect() as client:
         theirs = ask(client, create()).only().succeeded().id
     results = []
     for target in (theirs, UNKNOWN_ID):
-        mine = ask(tenant, create()).only().succeeded().id
+        mine = ask(stranger, create()).only().succeeded().id
         link = attribute(
             "Link", [("LinkType", "NextLink"), ("LinkedObjectIdentifier", target)]
         )
-        result = do(tenant, "AddAttribute", ("UniqueIdentifier", mine), link)
+        result = do(stranger, "AddAttribute", ("UniqueIdentifier", mine), link)
         results.append((result.status, result.reason, result.text))
     assert results[0] == results[1]
 
