@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from tests.support.client import Client, tls_context
 from tests.support.paths import program
@@ -59,9 +59,15 @@ class Server:
 
     running: List["Server"] = []
 
-    def __init__(self, state: Path, arguments: Tuple[str, ...] = ()):
+    def __init__(
+        self,
+        state: Path,
+        arguments: Tuple[str, ...] = (),
+        environment: Optional[Dict[str, str]] = None,
+    ):
         self.state = state
         self.arguments = arguments
+        self.environment = {**os.environ, **(environment or {})}
         self.host = "127.0.0.1"
         self.port = 0
         self.process: Optional[subprocess.Popen] = None
@@ -82,6 +88,15 @@ class Server:
         return self.state / "clients" / "default.key"
 
     # Life
+
+    def __enter__(self) -> "Server":
+        return self.start()
+
+    def __exit__(self, failure, *_) -> None:
+        if failure is None:
+            self.stop()
+        else:
+            self.kill()
 
     def start(self) -> "Server":
         """Starts and waits until it serves."""
@@ -105,6 +120,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self.environment,
                 start_new_session=True,
                 preexec_fn=_in_child,
             )
