@@ -1,0 +1,350 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""make_corpus.py TARGET DIRECTORY: writes the inputs to begin fuzzing with, one a file.
+
+They are made here: conversations in every version; and, where the test vectors lie beside the
+checkout, the recorded requests of vCenter and the OASIS cases.
+"""
+
+import sys
+from pathlib import Path
+from typing import Dict, Iterator, List, Tuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.support import message, ttlv  # noqa: E402
+from tests.support.kmipxml import Bindings, CaseError, Reader, Unbound, to_item  # noqa: E402
+from tests.support.message import (  # noqa: E402
+    VERSIONS,
+    aes_template,
+    attribute,
+    batch_item,
+    create,
+    field,
+    name_value,
+    request,
+    tag,
+    template,
+)
+from tests.support.paths import OASIS, VCENTER  # noqa: E402
+from tests.support.ttlv import Item, Type, encode  # noqa: E402
+
+Inputs = Iterator[Tuple[str, bytes]]
+
+CASES_MAX = 120  # of OASIS; the rest of them say little that is new
+
+
+def made(number: int) -> str:
+    """What stands for the object that a conversation makes as this one; see fuzz_request.c."""
+    return f"00000000-0000-7000-8000-0000000000{number:02x}"
+
+
+def on(number: int):
+    return ("UniqueIdentifier", made(number))
+
+
+# ---- Conversations: lists of requests, each a list of batch items
+
+
+def register(kind: str, **material) -> Item:
+    """A Register of a symmetric key, a secret or an opaque object."""
+    value = field("KeyMaterial", bytes(range(32)), Type.BYTE_STRING)
+    block = [("KeyFormatType", "Raw"), Item(tag("KeyValue"), Type.STRUCTURE, [value])]
+    if kind == "SymmetricKey":
+        block += [("CryptographicAlgorithm", "AES"), ("CryptographicLength", 256)]
+        shape = [("KeyBlock", block)]
+    elif kind == "SecretData":
+        shape = [("SecretDataType", "Password"), ("KeyBlock", block)]
+    else:
+        shape = [("OpaqueDataType", 0x80000001), ("OpaqueDataValue", b"opaque")]
+    attributes = template(
+        attribute("Name", name_value(f"fuzz {kind}")),
+        attribute("Cryptographic Usage Mask", "Encrypt Decrypt"),
+    )
+    return batch_item("Register", ("ObjectType", kind), attributes, (kind, shape))
+
+
+def life_of_a_key() -> List[List[Item]]:
+    """A key from Create to Destroy, with every operation that there is on the way."""
+    return [
+        [create(attribute("Name", name_value("fuzz key")))],
+        [batch_item("Get", on(0))],
+        [batch_item("Activate", on(0))],
+        [batch_item("GetAttributes", on(0), ("AttributeName", "State"))],
+        [batch_item("GetAttributes", on(0))],
+        [batch_item("GetAttributeList", on(0))],
+        [batch_item("AddAttribute", on(0), attribute("x-Product", "VMware"))],
+        [batch_item("ModifyAttribute", on(0), attribute("x-Product", "other", index=0))],
+        [batch_item("DeleteAttribute", on(0), ("AttributeName", "x-Product"))],
+        [batch_item("Check", on(0), ("CryptographicUsageMask", "Encrypt"))],
+        [batch_item("ReKey", on(0))],
+        [batch_item("Locate", attribute("Name", name_value("fuzz key")))],
+        [batch_item("Locate", ("MaximumItems", 2), attribute("State", "Active"))],
+        [
+            batch_item(
+                "Revoke",
+                on(0),
+                ("RevocationReason", [("RevocationReasonCode", "KeyCompromise")]),
+                ("CompromiseOccurrenceDate", 1700000000),
+            )
+        ],
+        [batch_item("Destroy", on(0))],
+        [batch_item("Get", on(0))],
+    ]
+
+
+def registered_objects() -> List[List[Item]]:
+    requests = [[register(kind)] for kind in ("SymmetricKey", "SecretData", "OpaqueObject")]
+    for number in range(3):
+        requests.append([batch_item("Get", on(number), ("KeyFormatType", "Raw"))])
+        requests.append([batch_item("GetAttributes", on(number))])
+    return requests
+
+
+def batches() -> List[List[Item]]:
+    """Batches that hand the identifier on, and vCenter's three attributes at once."""
+    tags = [attribute(f"x-{name}", "fuzz") for name in ("Product", "Name", "Component")]
+    return [
+        [create(identifier=b"\x01"), batch_item("Activate"), batch_item("Get")],
+        [batch_item("AddAttribute", on(0), value) for value in tags],
+        [batch_item("Locate", tags[0]), batch_item("Get", on(7)), batch_item("Destroy")],
+    ]
+
+
+def attributes_of_every_kind() -> List[List[Item]]:
+    structure = field("AttributeValue", [field("NameValue", "inside")], Type.STRUCTURE)
+    own = Item(
+        tag("Attribute"), Type.STRUCTURE, [field("AttributeName", "y-structure"), structure]
+    )
+    values = [
+        attribute("Activation Date", 1700000001),
+        attribute("Deactivation Date", 1900000000),
+        attribute("Contact Information", "root"),
+        attribute("Object Group", "group"),
+        attribute("Operation Policy Name", "default"),
+        attribute("x-int", 7),
+        attribute("x-bool", True),
+        attribute("x-bytes", b"\x00\xff"),
+        attribute("x-text", "\u00fc\u20ac\U0001f511"),
+        attribute("x-date", 1700000000, Type.DATE_TIME),
+        attribute("x-interval", 60, Type.INTERVAL),
+        attribute("x-long", 1 << 40, Type.LONG_INTEGER),
+        attribute("x-big", -(1 << 70), Type.BIG_INTEGER),
+        own,
+    ]
+    return [[create(*values)], [batch_item("GetAttributes", on(0))]] + [
+        [batch_item("Locate", value)] for value in values
+    ]
+
+
+def greetings() -> List[List[Item]]:
+    functions = ("QueryOperations", "QueryObjects", "QueryServerInformation", "QueryProfiles")
+    version = [("ProtocolVersionMajor", 1), ("ProtocolVersionMinor", 2)]
+    return [
+        [batch_item("DiscoverVersions")],
+        [batch_item("DiscoverVersions", ("ProtocolVersion", version))],
+        [batch_item("Query", *(("QueryFunction", name) for name in functions))],
+        [batch_item("Poll")],
+    ]
+
+
+CONVERSATIONS = {
+    "life": life_of_a_key,
+    "registered": registered_objects,
+    "batches": batches,
+    "attributes": attributes_of_every_kind,
+    "greetings": greetings,
+}
+
+
+def header_options() -> List[Item]:
+    """Requests with everything that a header can hold."""
+    credential = [
+        ("CredentialType", "UsernameAndPassword"),
+        field("CredentialValue", [("Username", "u"), ("Password", "p")], Type.STRUCTURE),
+    ]
+    options = [
+        [("MaximumResponseSize", 300)],
+        [("ClientCorrelationValue", "client"), ("ServerCorrelationValue", "server")],
+        [("AsynchronousIndicator", False), ("TimeStamp", 1700000000)],
+        [("Authentication", [("Credential", credential)])],
+        [("BatchErrorContinuationOption", "Continue"), ("BatchOrderOption", True)],
+        [("BatchErrorContinuationOption", "Undo")],
+    ]
+    items = [batch_item("Get"), create(), batch_item("Query", ("QueryFunction", 1))]
+    return [request(*items, fields=fields) for fields in options]
+
+
+def conversations() -> Inputs:
+    for name, make in CONVERSATIONS.items():
+        for version in VERSIONS:
+            frames = [encode(request(*items, version=version)) for items in make()]
+            yield f"{name}-{version[0]}.{version[1]}", b"".join(frames)
+    yield "header", b"".join(encode(message) for message in header_options())
+
+
+# ---- Recordings
+
+
+def recorded_lines() -> List[bytes]:
+    path = VCENTER / "messages.hex"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [bytes.fromhex(line) for line in lines if line and not line.startswith("#")]
+
+
+def point_at_made(item: Item) -> Item:
+    """Identifiers of a recording become those of the conversation's own objects."""
+    numbers: Dict[str, int] = {}
+
+    def change(inner: Item):
+        if inner.tag != tag("UniqueIdentifier"):
+            return None
+        number = numbers.setdefault(inner.value, len(numbers))
+        return Item(inner.tag, inner.type, made(number))
+
+    return item.replace(change)
+
+
+def recorded_conversation() -> Inputs:
+    requests = [line for line in recorded_lines() if line[:3] == b"\x42\x00\x78"]
+    for number in range(0, len(requests), 8):
+        lines = requests[number : number + 8]
+        frames = [encode(point_at_made(ttlv.decode(line))) for line in lines]
+        first = encode(request(create(), version=(1, 1)))
+        yield f"vcenter-{number:03}", first + b"".join(frames)
+
+
+def oasis_conversations() -> Inputs:
+    paths = sorted(OASIS.glob("*/**/*.xml")) if OASIS.is_dir() else []
+    step = max(1, len(paths) // CASES_MAX)
+    for path in paths[::step]:
+        try:
+            case = Reader(message.WORDS).read(path)
+        except (CaseError, KeyError, ValueError):
+            continue  # says something that only a newer reader understands
+        yield f"oasis-{path.parent.parent.name}-{path.stem}", oasis_frames(case)
+
+
+def oasis_frames(case) -> bytes:
+    """The case's requests; an identifier that an answer would give stands for the object made."""
+    bindings = Bindings(message.WORDS)
+    frames = []
+    for exchange in case.exchanges:
+        for node in exchange.request.walk():
+            if node.text.startswith("$UNIQUE_IDENTIFIER"):
+                bindings.variables.setdefault(node.text, made(int(node.text[18:].strip("_") or 0)))
+        try:
+            frames.append(encode(to_item(exchange.request, bindings)))
+        except (Unbound, KeyError, ValueError, AttributeError):
+            break
+    return b"".join(frames)
+
+
+# ---- Targets
+
+
+def request_inputs() -> Inputs:
+    yield from conversations()
+    yield from recorded_conversation()
+    yield from oasis_conversations()
+
+
+def split_frames(data: bytes) -> Iterator[bytes]:
+    while len(data) >= 8:
+        size = 8 + int.from_bytes(data[4:8], "big")
+        yield data[:size]
+        data = data[size:]
+
+
+def message_inputs() -> Inputs:
+    """Each message once, requests and answers."""
+    seen = set()
+    for name, data in request_inputs():
+        for number, frame in enumerate(split_frames(data)):
+            if frame not in seen:
+                seen.add(frame)
+                yield f"{name}-{number}", frame
+    for number, line in enumerate(recorded_lines()):
+        if line[:3] == b"\x42\x00\x7b":
+            yield f"answer-{number}", line
+
+
+def ttlv_inputs() -> Inputs:
+    values = [
+        (Type.INTEGER, -1),
+        (Type.LONG_INTEGER, 1 << 40),
+        (Type.BIG_INTEGER, -(1 << 70)),
+        (Type.ENUMERATION, 3),
+        (Type.BOOLEAN, True),
+        (Type.TEXT_STRING, "\u00fc\u20ac\U0001f511"),
+        (Type.BYTE_STRING, bytes(9)),
+        (Type.DATE_TIME, 1700000000),
+        (Type.INTERVAL, 60),
+        (Type.STRUCTURE, []),
+    ]
+    items = [Item(0x420001 + number, kind, value) for number, (kind, value) in enumerate(values)]
+    yield "empty", b""
+    for item in items:
+        yield item.type.name.lower(), encode(item)
+    nested = Item(0x420078, Type.STRUCTURE, items)
+    for _ in range(29):
+        nested = Item(0x540001, Type.STRUCTURE, [nested])
+    yield "nested", encode(nested)
+    yield from message_inputs()
+
+
+DIGITS = "0123456789abcdef" * 4
+
+
+def audit_line_inputs() -> Inputs:
+    line = (
+        '{"seq":%d,"time":"2026-01-02T03:04:05.678Z","event":"kmip","object":"%s"%s,'
+        f'"chain":"{DIGITS}"}}'
+    )
+    yield "plain", (line % (1, "object", "")).encode()
+    yield "previous", (line % (18446744073709551615, "x", f',"previous":"{DIGITS}"')).encode()
+    yield "imitation", (line % (7, f',\\"previous\\":\\"{DIGITS}', "")).encode()
+    yield "text", "quote \" backslash \\ \u00fc\u20ac\U0001f511 \x00\x1b\x7f\x85".encode()
+    yield "bytes", bytes(range(256))
+    yield "long", b"0123456789abcdef" * 140
+
+
+def audit_log_inputs() -> Inputs:
+    """Records whose chain is right, as the header of the log describes it."""
+    import hashlib
+
+    value, lines = bytes(32), []
+    for number in range(1, 5):
+        body = f'{{"seq":{number},"time":"2026-01-02T03:04:05.678Z","event":"kmip"'
+        if number == 1:
+            body += f',"previous":"{value.hex()}"'
+        value = hashlib.sha256(value + body.encode()).digest()
+        lines.append(f'{body},"chain":"{value.hex()}"}}\n'.encode())
+    whole = b"".join(lines)
+    yield "empty", b""
+    yield "one", lines[0]
+    yield "whole", whole
+    yield "room", whole + bytes(1000)
+    yield "cut", whole[:-20]
+    yield "hole", whole[:512] + bytes(512) + whole
+    yield "swapped", lines[0] + lines[2] + lines[1]
+
+
+TARGETS = {
+    "audit_line": audit_line_inputs,
+    "audit_log": audit_log_inputs,
+    "message": message_inputs,
+    "request": request_inputs,
+    "ttlv": ttlv_inputs,
+}
+
+
+def main() -> None:
+    target, directory = sys.argv[1], Path(sys.argv[2])
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, data in TARGETS[target]():
+        (directory / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
