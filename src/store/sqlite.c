@@ -143,7 +143,7 @@ static enum status read_number(struct connection *connection, const char *sql, i
         code = sqlite3_step(statement);
     *ret_number = code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : -1;
     (void)sqlite3_finalize(statement);
-    return sqlite_connection_status(connection->db, code);
+    return sqlite_status(code);
 }
 
 /* "ok", or what is wrong. */

@@ -31,8 +31,8 @@ void sqlite_connection_close(struct connection *connection);
 /* Runs statements that take and give nothing. */
 enum status sqlite_connection_run(struct connection *connection, const char *sql) MUST_USE;
 
-/* The status of an SQLite result code that the connection has just given. */
-enum status sqlite_connection_status(sqlite3 *db, int code);
+/* The status of a result code that SQLite has just given, errno being as it left it. */
+enum status sqlite_status(int code);
 
 /*
  * One use of a prepared statement: sql_start(), a sql_bind for each parameter in order, then

@@ -17,17 +17,17 @@ enum phase { PHASE_REST, PHASE_COPYING, PHASE_COPIED };
 
 /* Only what says that the disk or the file is bad. What passes by itself (no space, busy, no
  * memory) leaves the log as it is, to be tried again. */
-static enum status outcome_of(sqlite3 *db, int code)
+static enum status outcome_of(int code)
 {
-    enum status status = sqlite_connection_status(db, code);
+    enum status status = sqlite_status(code);
     bool bad = (code & 0xFF) == SQLITE_IOERR && status == STATUS_STORE_FAILED;
     return bad || status == STATUS_STORE_CORRUPT ? status : STATUS_OK;
 }
 
 static enum status checkpoint(struct connection *connection, int mode)
 {
-    int code = sqlite3_wal_checkpoint_v2(connection->db, NULL, mode, NULL, NULL);
-    return outcome_of(connection->db, code);
+    errno = 0;
+    return outcome_of(sqlite3_wal_checkpoint_v2(connection->db, NULL, mode, NULL, NULL));
 }
 
 static void *run(void *argument)

@@ -5,8 +5,11 @@
 
 #define BUSY_MILLISECONDS 10000
 
-/* What the operating system said, where SQLite only says that input or output failed. */
-static enum status io_status(sqlite3 *db, int code)
+/*
+ * Where SQLite only says that input or output failed, errno tells more. (sqlite3_system_errno()
+ * would be the way, but knows nothing of a failed COMMIT.)
+ */
+static enum status io_status(int code)
 {
     switch (code) {
     case SQLITE_IOERR_NOMEM:
@@ -20,7 +23,7 @@ static enum status io_status(sqlite3 *db, int code)
     default:
         break;
     }
-    switch (sqlite3_system_errno(db)) {
+    switch (errno) {
     case ENOSPC:
     case EDQUOT:
         return STATUS_STORE_FULL;
@@ -31,7 +34,7 @@ static enum status io_status(sqlite3 *db, int code)
     }
 }
 
-enum status sqlite_connection_status(sqlite3 *db, int code)
+enum status sqlite_status(int code)
 {
     switch (code & 0xFF) {
     case SQLITE_OK:
@@ -48,7 +51,7 @@ enum status sqlite_connection_status(sqlite3 *db, int code)
     case SQLITE_NOTADB:
         return STATUS_STORE_CORRUPT;
     case SQLITE_IOERR:
-        return io_status(db, code);
+        return io_status(code);
     default:
         return STATUS_STORE_FAILED;
     }
@@ -56,8 +59,8 @@ enum status sqlite_connection_status(sqlite3 *db, int code)
 
 enum status sqlite_connection_run(struct connection *connection, const char *sql)
 {
-    return sqlite_connection_status(connection->db,
-                                    sqlite3_exec(connection->db, sql, NULL, NULL, NULL));
+    errno = 0;
+    return sqlite_status(sqlite3_exec(connection->db, sql, NULL, NULL, NULL));
 }
 
 /*
@@ -85,8 +88,7 @@ enum status sqlite_connection_open(const char *path, struct connection *ret_conn
     int code =
         sqlite3_open_v2(path, &connection.db,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
-    enum status status =
-        connection.db == NULL ? STATUS_NO_MEMORY : sqlite_connection_status(connection.db, code);
+    enum status status = connection.db == NULL ? STATUS_NO_MEMORY : sqlite_status(code);
     if (status == STATUS_OK)
         status = configure(&connection);
     if (status != STATUS_OK)
@@ -103,7 +105,7 @@ enum status sqlite_connection_prepare(struct connection *connection, const char 
         int code = sqlite3_prepare_v3(connection->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
                                       &connection->statements[i], NULL);
         if (code != SQLITE_OK)
-            return sqlite_connection_status(connection->db, code);
+            return sqlite_status(code);
     }
     return STATUS_OK;
 }
@@ -150,6 +152,7 @@ bool sql_next(struct sql_call *call)
 {
     if (call->code != SQLITE_OK && call->code != SQLITE_ROW)
         return false;
+    errno = 0;
     call->code = sqlite3_step(call->statement);
     call->column = -1;
     return call->code == SQLITE_ROW;
@@ -190,7 +193,7 @@ void sql_column_text(struct sql_call *call, char *ret_text, size_t size)
 
 enum status sql_end(struct sql_call *call)
 {
-    enum status status = sqlite_connection_status(call->connection->db, call->code);
+    enum status status = sqlite_status(call->code);
     (void)sqlite3_reset(call->statement); /* tells again what step has told */
     return status;
 }

@@ -18,7 +18,7 @@ const char *const sqlite_read_sql[READ_STATEMENT_COUNT] = {
                            " AND sequence >= ?4 ORDER BY sequence LIMIT 1",
     [READ_CLASSES] = "SELECT object_type, state FROM object_class"
                      " WHERE adapter = ?1 AND count > 0",
-    [READ_COUNTS] = "SELECT state, sum(count) FROM object_class WHERE adapter = ?1 GROUP BY state",
+    [READ_COUNTS] = "SELECT state, count FROM object_class WHERE adapter = ?1",
     [READ_ADAPTERS] = "SELECT id, uuid, name, description, root_key, created, username,"
                       " password_hash FROM adapter ORDER BY name",
     [READ_CERTIFICATES] = "SELECT id, adapter, name, fingerprint, der, created FROM certificate"
@@ -87,7 +87,7 @@ enum status sqlite_count(struct backend_reader *reader, int64_t adapter,
         uint64_t state = (uint64_t)sql_column(&call);
         int64_t count = sql_column(&call);
         if (state < OBJECT_STATE_COUNT)
-            counts[state] = count;
+            counts[state] += count;
     }
     enum status status = sql_end(&call);
     if (status == STATUS_OK)

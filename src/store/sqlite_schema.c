@@ -87,7 +87,7 @@ static enum status read_version(struct connection *connection, int *ret_version)
     if (code == SQLITE_ROW)
         *ret_version = sqlite3_column_int(statement, 0);
     (void)sqlite3_finalize(statement);
-    return sqlite_connection_status(connection->db, code);
+    return sqlite_status(code);
 }
 
 static enum status migrate_in_transaction(struct connection *connection, const char *migration,
