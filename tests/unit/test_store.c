@@ -31,6 +31,21 @@
 #define DESTROYED             5
 #define DESTROYED_COMPROMISED 6
 
+/* In what threads run too: an assertion of cmocka jumps, and cannot from another thread. */
+#define CHECK(condition) check(condition, #condition, __LINE__)
+
+static pthread_t main_thread;
+
+static void check(bool true_so_far, const char *condition, int line)
+{
+    if (true_so_far)
+        return;
+    if (pthread_equal(pthread_self(), main_thread))
+        fail_msg("line %d: %s", line, condition);
+    (void)fprintf(stderr, "test_store.c:%d: %s\n", line, condition);
+    abort();
+}
+
 /* ---- The kinds of store ---- */
 
 struct kind {
@@ -112,7 +127,7 @@ static void set_terms(struct store_change *change, const struct store_term *term
 static void insert(const struct fixture *fixture, unsigned number)
 {
     struct store_change change = make_insert(fixture, number);
-    assert_int_equal(store_commit(fixture->store, &change, 1), STATUS_OK);
+    CHECK(store_commit(fixture->store, &change, 1) == STATUS_OK);
 }
 
 static enum status insert_with(const struct fixture *fixture, unsigned number, int64_t adapter,
@@ -129,8 +144,8 @@ static struct stored_object *get(const struct fixture *fixture, unsigned number)
 {
     struct stored_object *object = NULL;
     const struct uuid id = make_id(number);
-    assert_int_equal(store_get(fixture->session, fixture->adapter, &id, &object), STATUS_OK);
-    assert_non_null(object);
+    CHECK(store_get(fixture->session, fixture->adapter, &id, &object) == STATUS_OK);
+    CHECK(object != NULL);
     return object;
 }
 
@@ -824,7 +839,7 @@ struct starter {
 static void submit_all(struct store_transaction *transaction, enum status status)
 {
     struct starter *starter = CONTAINER_OF(transaction, struct starter, transaction);
-    assert_int_equal(status, STATUS_OK);
+    CHECK(status == STATUS_OK);
     for (size_t i = 0; i < starter->count; i++)
         store_submit(starter->store, &starter->submissions[i].transaction);
 }
@@ -943,9 +958,9 @@ static void *insert_and_change(void *argument)
     for (unsigned i = 0; i < PER_THREAD; i++) {
         unsigned number = worker->number * 1000 + i + 1;
         insert(&worker->fixture, number);
-        assert_int_equal(version_of(&worker->fixture, number), 1);
-        assert_int_equal(update_with(&worker->fixture, number, ACTIVE, NULL, 0), STATUS_OK);
-        assert_int_equal(version_of(&worker->fixture, number), 2);
+        CHECK(version_of(&worker->fixture, number) == 1);
+        CHECK(update_with(&worker->fixture, number, ACTIVE, NULL, 0) == STATUS_OK);
+        CHECK(version_of(&worker->fixture, number) == 2);
     }
     return NULL;
 }
@@ -968,7 +983,7 @@ static void *race_for_versions(void *argument)
     struct worker *worker = argument;
     for (unsigned won = 0; won < PER_THREAD;) {
         enum status status = update_with(&worker->fixture, 1, ACTIVE, NULL, 0);
-        assert_true(status == STATUS_OK || status == STATUS_CONFLICT);
+        CHECK(status == STATUS_OK || status == STATUS_CONFLICT);
         won += status == STATUS_OK;
     }
     return NULL;
@@ -999,7 +1014,7 @@ static void change_shared(struct worker *worker)
     for (unsigned i = 0; i < CHANGES; i++) {
         unsigned object = i % (SHARED_OBJECTS / 2) * 2 + worker->number;
         struct store_change change = make_update(&worker->fixture, object + 1, ACTIVE);
-        assert_int_equal(store_commit(worker->fixture.store, &change, 1), STATUS_OK);
+        CHECK(store_commit(worker->fixture.store, &change, 1) == STATUS_OK);
         atomic_store(&acknowledged[object], change.row.version + 1);
     }
     atomic_fetch_sub(&changers, 1);
@@ -1009,7 +1024,7 @@ static bool note_versions(void *context, struct stored_object *object)
 {
     int64_t *seen = context;
     unsigned number = number_of(&object->row.id) - 1;
-    assert_true(object->row.version >= seen[number]);
+    CHECK(object->row.version >= seen[number]);
     seen[number] = object->row.version;
     return true;
 }
@@ -1020,14 +1035,13 @@ static void check_shared(struct worker *worker)
     const struct store_query query = {.adapter = worker->fixture.adapter, .limit = SHARED_OBJECTS};
     do {
         int64_t next;
-        assert_int_equal(store_find(worker->fixture.session, &query, note_versions, seen, &next),
-                         STATUS_OK);
+        CHECK(store_find(worker->fixture.session, &query, note_versions, seen, &next) == STATUS_OK);
         for (unsigned i = 0; i < SHARED_OBJECTS * 4; i++) {
             unsigned object = i % SHARED_OBJECTS;
             int64_t least = atomic_load(&acknowledged[object]);
             int64_t version = version_of(&worker->fixture, object + 1);
-            assert_true(version >= least);
-            assert_true(version >= seen[object]);
+            CHECK(version >= least);
+            CHECK(version >= seen[object]);
             seen[object] = version;
         }
     } while (atomic_load(&changers) > 0);
@@ -1454,6 +1468,7 @@ int main(void)
     static struct CMUnitTest suite[ARRAY_COUNT(kinds) * ARRAY_COUNT(tests)];
     static char names[ARRAY_COUNT(suite)][128];
     static struct fixture fixtures[ARRAY_COUNT(suite)];
+    main_thread = pthread_self();
     for (size_t i = 0; i < ARRAY_COUNT(suite); i++) {
         size_t kind = i / ARRAY_COUNT(tests);
         size_t test = i % ARRAY_COUNT(tests);
