@@ -510,6 +510,7 @@ static void settle(struct net_connection *connection)
         watch(connection, EPOLLIN);
     else if ((connection->interest & EPOLLOUT) != 0)
         watch(connection, 0);
+    tls_release_buffers(connection->ssl);
     stamp(connection);
 }
 
@@ -569,6 +570,7 @@ static void shake_hands(struct net_connection *connection)
     }
     int error = SSL_get_error(connection->ssl, result);
     if (error == SSL_ERROR_WANT_READ) {
+        tls_release_buffers(connection->ssl);
         watch(connection, EPOLLIN);
     } else if (error == SSL_ERROR_WANT_WRITE) {
         watch(connection, EPOLLOUT);

@@ -29,6 +29,13 @@ const char *tls_reason(void)
     return reason != NULL ? reason : "unknown reason";
 }
 
+void tls_release_buffers(SSL *ssl)
+{
+    (void)SSL_clear_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
+    (void)SSL_free_buffers(ssl);
+    (void)SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
+}
+
 static enum status cannot_read(const char *what, const char *file, int number,
                                struct error *error)
 {
@@ -187,7 +194,8 @@ static void set_behaviour(SSL_CTX *context)
                                            SSL_OP_CLEANSE_PLAINTEXT |
                                            SSL_OP_CIPHER_SERVER_PREFERENCE |
                                            SSL_OP_PRIORITIZE_CHACHA);
-    (void)SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+    /* Not SSL_MODE_RELEASE_BUFFERS: see tls_release_buffers(). */
+    (void)SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
                                         SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                         SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_read_ahead(context, 1);
