@@ -9,7 +9,7 @@ enum {
     REMEMBERED = 1024,   /* certificates without a connection */
     OFFERS_TO_NEW = 4,   /* tickets for a certificate that never used one */
     OFFERS_TO_USER = 64, /* and after each use */
-    OFFER_RARELY = 64,   /* beyond that: one in so many connections */
+    OFFER_RARELY = 256,  /* beyond that: one in so many connections */
 };
 
 /* Links are indices into entries[]; 0 is the end of the list of unused entries. */

@@ -9,11 +9,13 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "net/socket.h"
 #include "net/tls.h"
 #include "ttlv/ttlv.h"
 
 enum {
     FRAMES_PER_TURN = 64, /* of one connection, before others have their turn */
+    WARM_IDLE = 3000,     /* milliseconds; more than STAMP_EVERY, since that is what tells */
     STAMP_EVERY = 1000,   /* milliseconds: a busy connection's deadline is moved so often */
 };
 
@@ -74,7 +76,8 @@ static bool prepare(struct net_connection *connection, int fd)
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     connection->interest = EPOLLIN;
     connection->ssl = SSL_new(connection->loop->tls);
-    if (connection->ssl == NULL || SSL_set_fd(connection->ssl, fd) != 1)
+    if (connection->ssl == NULL ||
+        socket_use(connection->ssl, connection->loop->socket_method, fd) != STATUS_OK)
         return false;
     SSL_set_accept_state(connection->ssl);
     return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0 &&
@@ -120,6 +123,15 @@ static void bury(struct net_connection *connection)
     loop->dead = connection;
 }
 
+static void leave_warm(struct net_connection *connection)
+{
+    struct loop *loop = connection->loop;
+    for (unsigned i = 0; i < WARM_MAX; ++i)
+        if (loop->warm[i] == connection)
+            loop->warm[i] = NULL;
+    connection->warm = false;
+}
+
 /* The client's side of it is over: everything but the session goes. */
 static void release_tls(struct net_connection *connection)
 {
@@ -130,8 +142,11 @@ static void release_tls(struct net_connection *connection)
         loop_count(&loop->counters.bare);
     if (connection->known)
         clients_leave(loop->shared->clients, connection->peer.fingerprint);
+    if (connection->warm)
+        leave_warm(connection);
     carry_free(&loop->pool, &connection->input);
     carry_free(&loop->pool, &connection->unsent);
+    tls_release_buffers(connection->ssl);
     SSL_free(connection->ssl);
     connection->ssl = NULL;
 }
@@ -488,6 +503,27 @@ static void stamp(struct net_connection *connection)
         wait_for(connection, wait);
 }
 
+/*
+ * Allocating record buffers for each request costs a twentieth of it, keeping them for all
+ * connections 32 KiB each and, when these are many, more in cache misses. So a few busy ones keep
+ * theirs: a place becomes free when who has it was idle for a while.
+ */
+static void warm_or_release(struct net_connection *connection)
+{
+    struct loop *loop = connection->loop;
+    struct net_connection **place = &loop->warm[loop->warm_next++ % WARM_MAX];
+    if (*place != NULL && loop->now - (*place)->deadline.since <= WARM_IDLE) {
+        tls_release_buffers(connection->ssl);
+        return;
+    }
+    if (*place != NULL) {
+        (*place)->warm = false;
+        tls_release_buffers((*place)->ssl);
+    }
+    *place = connection;
+    connection->warm = true;
+}
+
 /* At the end of whatever happened to an open connection: what it waits for now. */
 static void settle(struct net_connection *connection)
 {
@@ -510,8 +546,9 @@ static void settle(struct net_connection *connection)
         watch(connection, EPOLLIN);
     else if ((connection->interest & EPOLLOUT) != 0)
         watch(connection, 0);
-    tls_release_buffers(connection->ssl);
     stamp(connection);
+    if (!connection->warm)
+        warm_or_release(connection);
 }
 
 static void serve(struct net_connection *connection, bool readable)

@@ -27,6 +27,7 @@ struct net_connection {
     bool known;        /* and was let in: counted in clients, session made */
     bool progress;     /* a frame or an answer passed since the deadline was stamped */
     bool offer_ticket; /* one is due with the first answer */
+    bool warm;         /* is in loop->warm[] */
     bool closing;      /* nothing more is read; closed when everything is written */
     struct net_reply *reply;        /* by net_answer(), any thread, until the loop has it */
     struct net_reply *reply_inside; /* by net_answer() from inside the handler's call */

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "net/connection.h"
+#include "net/socket.h"
 
 enum {
     EVENTS = 128,
@@ -114,6 +115,9 @@ enum status loop_init(struct loop *loop, struct loop_shared *shared, unsigned in
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     loop->spare = open_spare();
+    loop->socket_method = socket_method();
+    if (loop->socket_method == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "out of memory");
     for (unsigned i = 0; i < WAIT_COUNT; ++i)
         deadline_list_init(&loop->waiting[i], shared->waits[i]);
     size_t kept = 4 * shared->frame_max;
@@ -323,7 +327,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* Signals are for the main thread; SIGPIPE becomes EPIPE. */
+/* Signals are for the main thread. */
 enum status loop_start(struct loop *loop, struct error *error)
 {
     sigset_t all;
@@ -366,6 +370,7 @@ void loop_free(struct loop *loop)
     locked_free(loop->input.data, loop->input.capacity);
     locked_free(loop->output.data, loop->output.capacity);
     carry_pool_free(&loop->pool);
+    BIO_meth_free(loop->socket_method);
     SSL_CTX_free(loop->tls);
     SSL_CTX_free(atomic_load(&loop->next_tls));
 }

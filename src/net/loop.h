@@ -56,16 +56,22 @@ struct loop_shared {
     _Atomic unsigned open;     /* connections of all loops */
 };
 
+/* Connections of a loop that keep their record buffers (32 KiB) from one request to the next. */
+#define WARM_MAX 32
+
 struct loop {
     struct loop_shared *shared;
     unsigned index;
     int64_t now; /* monotonic milliseconds, read once a turn */
     SSL_CTX *tls;
+    BIO_METHOD *socket_method;
     struct carry input;  /* fixed, locked: what is read, from the start of a turn to its end */
     struct carry output; /* fixed, locked: answers to pipelined frames, written together */
     struct carry_pool pool;
     struct deadline_list waiting[WAIT_COUNT];
     struct net_connection *dead; /* freed at the end of the turn */
+    struct net_connection *warm[WARM_MAX];
+    unsigned warm_next; /* the place in warm[] to be looked at next */
     struct loop_counters counters;
 
     int epoll;
