@@ -1,400 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The promises of net/net.h, by a server in this process and blocking clients beside it. */
-#include <errno.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
+/* What net/net.h promises of frames, answers and the end of connections. */
+#include "net_fixture.h"
+
+#include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <openssl/err.h>
-
-#include <cmocka.h>
-
 #include "base/clock.h"
-#include "net/net.h"
-#include "tls_peer.h"
-
-/* What the server of these tests does with a frame; the first byte behind the header. */
-enum order {
-    ORDER_ECHO = 'e',  /* answers at once, with the same bytes */
-    ORDER_LATER = 'l', /* answers with the same bytes, from another thread */
-    ORDER_HOLD = 'h',  /* answers when the test says so */
-    ORDER_CLOSE = 'c', /* answers at once, and closes */
-    ORDER_BIG = 'b',   /* answers with BIG_ANSWER bytes */
-    ORDER_HANG_UP = 'u', /* answers with nothing, and closes */
-};
-
-enum {
-    FRAME_MAX = 1024 * 1024,
-    BIG_ANSWER = 8 * 1024 * 1024,
-    HEADER = 8,
-    TEXTS_MAX = 64,
-};
-
-struct answer {
-    struct net_reply reply;
-    struct net_connection *connection;
-    struct answer *next;
-    uint8_t bytes[];
-};
-
-/* What the handler has seen; the lock is for everything. */
-struct seen {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    struct answer *later; /* for the other thread */
-    struct answer *held;  /* for the test */
-    pthread_t thread;
-    bool stop;
-    unsigned opened;
-    unsigned closed;
-    unsigned frames;
-    unsigned released;
-    unsigned bad_malformed;
-    unsigned bad_too_large;
-    unsigned in_flight_max; /* of one connection */
-    bool refuse;            /* opened() returns NULL */
-    struct net_peer peer;   /* the last one opened */
-    char events[4096];
-};
-
-struct session {
-    unsigned in_flight;
-};
-
-static struct {
-    char directory[64];
-    char certificate_file[96];
-    char key_file[96];
-    struct credentials server;
-    struct credentials client;
-    struct seen seen;
-    struct net *net;
-    unsigned port;
-    SSL_CTX *tls13;
-    SSL_CTX *tls12;
-} fixture;
-
-static void release(struct net_reply *reply)
-{
-    struct answer *answer = CONTAINER_OF(reply, struct answer, reply);
-    (void)pthread_mutex_lock(&fixture.seen.lock);
-    ++fixture.seen.released;
-    (void)pthread_cond_broadcast(&fixture.seen.changed);
-    (void)pthread_mutex_unlock(&fixture.seen.lock);
-    free(answer);
-}
-
-static struct answer *make_answer(struct net_connection *connection, struct bytes bytes)
-{
-    struct answer *answer = calloc(1, sizeof(*answer) + bytes.size);
-    assert_non_null(answer);
-    if (bytes.size > 0)
-        memcpy(answer->bytes, bytes.data, bytes.size);
-    answer->connection = connection;
-    answer->reply = (struct net_reply){.bytes = {answer->bytes, bytes.size}, .release = release};
-    return answer;
-}
-
-static struct answer *make_big_answer(struct net_connection *connection)
-{
-    uint8_t *bytes = malloc(BIG_ANSWER);
-    for (size_t i = 0; i < BIG_ANSWER; ++i)
-        bytes[i] = (uint8_t)(i * 7 + (i >> 8));
-    struct answer *answer = make_answer(connection, (struct bytes){bytes, BIG_ANSWER});
-    free(bytes);
-    return answer;
-}
-
-static void *on_opened(void *context, struct net_connection *connection,
-                       const struct net_peer *peer)
-{
-    struct seen *seen = context;
-    struct session *session = NULL;
-    (void)pthread_mutex_lock(&seen->lock);
-    seen->peer = *peer;
-    if (!seen->refuse) {
-        ++seen->opened;
-        session = calloc(1, sizeof(*session));
-    }
-    (void)pthread_mutex_unlock(&seen->lock);
-    return session;
-}
-
-static void on_closed(void *context, void *session)
-{
-    struct seen *seen = context;
-    (void)pthread_mutex_lock(&seen->lock);
-    ++seen->closed;
-    (void)pthread_cond_broadcast(&seen->changed);
-    (void)pthread_mutex_unlock(&seen->lock);
-    free(session);
-}
-
-static void queue(struct answer **list, struct answer *answer)
-{
-    while (*list != NULL)
-        list = &(*list)->next;
-    *list = answer;
-}
-
-static void on_frame(void *context, void *session, struct net_connection *connection,
-                     struct bytes frame)
-{
-    struct seen *seen = context;
-    uint8_t order = frame.size > HEADER ? frame.data[HEADER] : ORDER_ECHO;
-    struct answer *answer = order == ORDER_BIG     ? make_big_answer(connection)
-                            : order == ORDER_HANG_UP ? make_answer(connection, (struct bytes){0})
-                                                     : make_answer(connection, frame);
-    answer->reply.close = order == ORDER_CLOSE || order == ORDER_HANG_UP;
-    (void)pthread_mutex_lock(&seen->lock);
-    ++seen->frames;
-    if (order == ORDER_LATER)
-        queue(&seen->later, answer);
-    else if (order == ORDER_HOLD)
-        queue(&seen->held, answer);
-    (void)pthread_cond_broadcast(&seen->changed);
-    (void)pthread_mutex_unlock(&seen->lock);
-    if (order != ORDER_LATER && order != ORDER_HOLD)
-        net_answer(connection, &answer->reply);
-}
-
-static void on_bad_frame(void *context, void *session, struct net_connection *connection,
-                         struct bytes header, enum status status)
-{
-    static const uint8_t sorry[HEADER] = {0x42, 0, 0x7b, 1, 0, 0, 0, 0};
-    struct seen *seen = context;
-    (void)pthread_mutex_lock(&seen->lock);
-    seen->bad_malformed += status == STATUS_MALFORMED && header.size >= HEADER;
-    seen->bad_too_large += status == STATUS_TOO_LARGE && header.size >= HEADER;
-    (void)pthread_mutex_unlock(&seen->lock);
-    struct answer *answer = make_answer(connection, (struct bytes){sorry, sizeof(sorry)});
-    answer->reply.close = true;
-    net_answer(connection, &answer->reply);
-}
-
-static void on_event(void *context, const char *address, const char *text)
-{
-    struct seen *seen = context;
-    (void)pthread_mutex_lock(&seen->lock);
-    size_t length = strlen(seen->events);
-    (void)snprintf(seen->events + length, sizeof(seen->events) - length, "%s %s\n", address, text);
-    (void)pthread_mutex_unlock(&seen->lock);
-}
-
-/* The other thread. */
-static void *answer_later(void *context)
-{
-    struct seen *seen = context;
-    (void)pthread_mutex_lock(&seen->lock);
-    while (!seen->stop || seen->later != NULL) {
-        struct answer *answer = seen->later;
-        if (answer == NULL) {
-            (void)pthread_cond_wait(&seen->changed, &seen->lock);
-            continue;
-        }
-        seen->later = answer->next;
-        (void)pthread_mutex_unlock(&seen->lock);
-        net_answer(answer->connection, &answer->reply);
-        (void)pthread_mutex_lock(&seen->lock);
-    }
-    (void)pthread_mutex_unlock(&seen->lock);
-    return NULL;
-}
-
-/* Waits, at most ten seconds, until *number reaches `least`. */
-static void wait_until(const unsigned *number, unsigned least)
-{
-    struct timespec end;
-    int result = 0;
-    (void)clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_sec += 10;
-    (void)pthread_mutex_lock(&fixture.seen.lock);
-    while (*number < least && result == 0)
-        result = pthread_cond_timedwait(&fixture.seen.changed, &fixture.seen.lock, &end);
-    unsigned reached = *number;
-    (void)pthread_mutex_unlock(&fixture.seen.lock);
-    assert_true(reached >= least);
-}
-
-static void answer_held(void)
-{
-    (void)pthread_mutex_lock(&fixture.seen.lock);
-    struct answer *answer = fixture.seen.held;
-    assert_non_null(answer);
-    fixture.seen.held = answer->next;
-    (void)pthread_mutex_unlock(&fixture.seen.lock);
-    net_answer(answer->connection, &answer->reply);
-}
-
-static struct net_counters counters(void)
-{
-    struct net_counters now;
-    net_counters(fixture.net, &now);
-    return now;
-}
-
-/* Waits, at most ten seconds, until a counter, given by its offset, has `value`. */
-static void wait_for_counter(size_t offset, uint64_t value)
-{
-    uint64_t reached = UINT64_MAX;
-    for (unsigned i = 0; i < 1000 && reached != value; ++i) {
-        struct net_counters now = counters();
-        memcpy(&reached, (const uint8_t *)&now + offset, sizeof(reached));
-        if (reached != value)
-            (void)usleep(10000);
-    }
-    assert_int_equal(reached, value);
-}
-
-#define wait_for_count(field, value) wait_for_counter(offsetof(struct net_counters, field), value)
-
-static struct net_options usual_options(void)
-{
-    return (struct net_options){
-        .address = "127.0.0.1:0",
-        .loops = 2,
-        .frame_max = FRAME_MAX,
-        .connections_max = 2000,
-        .connections_per_certificate = 1500,
-        .handshake_seconds = 30,
-        .frame_seconds = 30,
-        .idle_seconds = 30,
-        .certificate_file = fixture.certificate_file,
-        .key_file = fixture.key_file,
-    };
-}
-
-static const struct net_handler handler = {
-    .context = &fixture.seen,
-    .opened = on_opened,
-    .frame = on_frame,
-    .bad_frame = on_bad_frame,
-    .closed = on_closed,
-    .event = on_event,
-};
-
-static void start(const struct net_options *options)
-{
-    struct error warning;
-    struct error error = {0};
-    if (net_start(options, &handler, &fixture.net, &warning, &error) != STATUS_OK)
-        fail_msg("%s", error.text);
-    fixture.port = net_port(fixture.net);
-}
 
 static void start_usual(void)
 {
-    const struct net_options options = usual_options();
-    start(&options);
+    const struct net_options options = fixture_options();
+    fixture_start(&options);
 }
 
-static void stop(unsigned milliseconds)
+static struct peer connect_usual(void)
 {
-    net_stop(fixture.net, milliseconds);
-    fixture.net = NULL;
+    return peer_connect(fixture.tls13, fixture.port, NULL);
 }
-
-/* Fixture */
-
-static int set_up_all(void **state)
-{
-    struct rlimit files;
-    (void)signal(SIGPIPE, SIG_IGN);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
-    files.rlim_cur = files.rlim_max;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
-    (void)snprintf(fixture.directory, sizeof(fixture.directory), "/tmp/test_net.XXXXXX");
-    assert_non_null(mkdtemp(fixture.directory));
-    (void)snprintf(fixture.certificate_file, sizeof(fixture.certificate_file), "%s/server.pem",
-                   fixture.directory);
-    (void)snprintf(fixture.key_file, sizeof(fixture.key_file), "%s/server.key", fixture.directory);
-    fixture.server = credentials_make("EC", 0, "server", -1, 365);
-    fixture.client = credentials_make("EC", 0, "kmipClient20240101000000", -1, 365);
-    credentials_write(&fixture.server, fixture.certificate_file, fixture.key_file);
-    fixture.tls13 = peer_context(&fixture.client, TLS1_3_VERSION);
-    fixture.tls12 = peer_context(&fixture.client, TLS1_2_VERSION);
-    return 0;
-}
-
-static int tear_down_all(void **state)
-{
-    SSL_CTX_free(fixture.tls13);
-    SSL_CTX_free(fixture.tls12);
-    credentials_free(&fixture.server);
-    credentials_free(&fixture.client);
-    (void)unlink(fixture.certificate_file);
-    (void)unlink(fixture.key_file);
-    return rmdir(fixture.directory);
-}
-
-static int set_up(void **state)
-{
-    fixture.seen = (struct seen){0};
-    (void)pthread_mutex_init(&fixture.seen.lock, NULL);
-    (void)pthread_cond_init(&fixture.seen.changed, NULL);
-    return pthread_create(&fixture.seen.thread, NULL, answer_later, &fixture.seen);
-}
-
-/* Every session that was opened must have been closed, every answer released. */
-static int tear_down(void **state)
-{
-    struct seen *seen = &fixture.seen;
-    stop(0);
-    (void)pthread_mutex_lock(&seen->lock);
-    seen->stop = true;
-    (void)pthread_cond_broadcast(&seen->changed);
-    (void)pthread_mutex_unlock(&seen->lock);
-    (void)pthread_join(seen->thread, NULL);
-    assert_int_equal(seen->opened, seen->closed);
-    assert_int_equal(seen->frames + seen->bad_malformed + seen->bad_too_large, seen->released);
-    (void)pthread_mutex_destroy(&seen->lock);
-    (void)pthread_cond_destroy(&seen->changed);
-    return 0;
-}
-
-/* A frame of `size` bytes, at least 16, whose content begins with `order`. */
-static struct bytes frame_make(uint8_t *memory, size_t size, enum order order)
-{
-    size_t length = size - HEADER;
-    const uint8_t header[HEADER] = {0x42, 0x00, 0x78, 0x01, (uint8_t)(length >> 24),
-                                    (uint8_t)(length >> 16), (uint8_t)(length >> 8),
-                                    (uint8_t)length};
-    memcpy(memory, header, HEADER);
-    for (size_t i = HEADER; i < size; ++i)
-        memory[i] = (uint8_t)(i * 13 + (i >> 8));
-    memory[HEADER] = (uint8_t)order;
-    return (struct bytes){memory, size};
-}
-
-static void expect(const struct peer *peer, struct bytes bytes)
-{
-    uint8_t *received = malloc(bytes.size);
-    assert_non_null(received);
-    peer_receive(peer, received, bytes.size);
-    assert_memory_equal(received, bytes.data, bytes.size);
-    free(received);
-}
-
-static void exchange(const struct peer *peer, size_t size, enum order order)
-{
-    uint8_t *memory = malloc(size);
-    assert_non_null(memory);
-    struct bytes frame = frame_make(memory, size, order);
-    peer_send(peer, frame);
-    expect(peer, frame);
-    free(memory);
-}
-
-/* Tests */
 
 static void frames_are_answered(void **state)
 {
@@ -407,18 +30,21 @@ static void frames_are_answered(void **state)
         peer_close(&peer);
     }
     wait_for_count(open, 0);
-    assert_int_equal(counters().accepted, 2);
-    assert_int_equal(counters().handshakes, 2);
-    assert_int_equal(counters().frames, 40);
-    assert_int_equal(counters().bare, 0);
+    const struct net_counters now = counters();
+    assert_int_equal(now.accepted, 2);
+    assert_int_equal(now.handshakes, 2);
+    assert_int_equal(now.handshakes_failed, 0);
+    assert_int_equal(now.frames, 40);
+    assert_int_equal(now.bare, 0);
+    assert_int_equal(now.timed_out, 0);
 }
 
 static void big_frames_are_answered(void **state)
 {
-    static const size_t sizes[] = {4088, 4096, 4104, 16376, 16384, 16392, 32768, 32776, 262144,
-                                   FRAME_MAX};
+    static const size_t sizes[] = {4088,  4096,  4104,  16376, 16384,
+                                   16392, 32768, 32776, 262144, FRAME_MAX};
     start_usual();
-    struct peer peer = peer_connect(fixture.tls13, fixture.port, NULL);
+    struct peer peer = connect_usual();
     for (unsigned i = 0; i < ARRAY_COUNT(sizes); ++i) {
         exchange(&peer, sizes[i], ORDER_ECHO);
         exchange(&peer, sizes[i], ORDER_LATER);
@@ -426,47 +52,497 @@ static void big_frames_are_answered(void **state)
     peer_close(&peer);
 }
 
+/* libkmip reads the body of an answer with one call, and takes a part for the whole. */
+static void an_answer_is_one_record(void **state)
+{
+    uint8_t memory[16384];
+    uint8_t received[16384];
+    size_t size = 0;
+    start_usual();
+    struct peer peer = connect_usual();
+    for (size_t length = 16; length <= sizeof(memory); length += 16368) {
+        peer_send(&peer, frame_make(memory, length, ORDER_ECHO));
+        assert_int_equal(SSL_read_ex(peer.ssl, received, sizeof(received), &size), 1);
+        assert_int_equal(size, length);
+        peer_send(&peer, frame_make(memory, length, ORDER_LATER));
+        assert_int_equal(SSL_read_ex(peer.ssl, received, sizeof(received), &size), 1);
+        assert_int_equal(size, length);
+    }
+    peer_close(&peer);
+}
+
+static void send_in_pieces(const struct peer *peer, struct bytes bytes, size_t piece)
+{
+    for (size_t done = 0; done < bytes.size; done += piece) {
+        size_t rest = bytes.size - done;
+        peer_send(peer, (struct bytes){bytes.data + done, rest < piece ? rest : piece});
+    }
+}
+
+/* Each piece is a record, each record a packet. */
+static void frames_may_come_in_any_pieces(void **state)
+{
+    static const struct {
+        size_t frame;
+        size_t piece;
+    } rows[] = {{104, 1}, {104, 7}, {104, 8}, {104, 100}, {20000, 1000}, {200000, 16384}};
+    static uint8_t memory[200000];
+    start_usual();
+    struct peer peer = connect_usual();
+    for (unsigned i = 0; i < ARRAY_COUNT(rows); ++i) {
+        struct bytes frame =
+            frame_make(memory, rows[i].frame, i % 2 == 0 ? ORDER_ECHO : ORDER_LATER);
+        send_in_pieces(&peer, frame, rows[i].piece);
+        expect(&peer, frame);
+    }
+    peer_close(&peer);
+    wait_for_count(open, 0);
+    assert_int_equal(counters().frames, ARRAY_COUNT(rows));
+}
+
+/* `count` frames of which each has a number, some answered at once, some by the other thread. */
+static struct bytes many_frames(uint8_t *memory, unsigned count, size_t size, unsigned mix)
+{
+    for (unsigned i = 0; i < count; ++i) {
+        bool later = mix == 0 ? false : mix == 1 ? true : (i >> (mix - 2)) % 2 == 1;
+        uint8_t *frame = memory + i * size;
+        (void)frame_make(frame, size, later ? ORDER_LATER : ORDER_ECHO);
+        frame[HEADER + 1] = (uint8_t)i;
+        frame[HEADER + 2] = (uint8_t)(i >> 8);
+    }
+    return (struct bytes){memory, count * size};
+}
+
+static void pipelined_frames_are_answered_in_order(void **state)
+{
+    static uint8_t memory[1000 * 304];
+    start_usual();
+    struct peer peer = connect_usual();
+    for (unsigned mix = 0; mix < 5; ++mix) {
+        struct bytes frames = many_frames(memory, 16, 304, mix);
+        peer_send(&peer, frames);
+        expect(&peer, frames);
+    }
+    for (unsigned mix = 0; mix < 5; ++mix) { /* more than one turn, and cut anywhere */
+        struct bytes frames = many_frames(memory, 1000, 304, mix);
+        send_in_pieces(&peer, frames, 1001);
+        expect(&peer, frames);
+    }
+    peer_close(&peer);
+}
+
+/* Answers that do not fit the buffer in which they are collected. */
+static void pipelined_large_frames_are_answered_in_order(void **state)
+{
+    static const size_t sizes[] = {6000, 16384, 20000, 40000};
+    static uint8_t memory[20 * 40000];
+    start_usual();
+    struct peer peer = connect_usual();
+    for (unsigned i = 0; i < ARRAY_COUNT(sizes); ++i)
+        for (unsigned mix = 0; mix < 3; ++mix) {
+            struct bytes frames = many_frames(memory, 20, sizes[i], mix);
+            peer_send(&peer, frames);
+            expect(&peer, frames);
+        }
+    peer_close(&peer);
+}
+
+/* As many at once as the answering thread wakes in groups. */
+static void a_thousand_connections_are_served(void **state)
+{
+    enum { CONNECTIONS = 1000 };
+    static struct peer peers[CONNECTIONS];
+    uint8_t memory[104];
+    start_usual();
+    for (unsigned i = 0; i < CONNECTIONS; ++i)
+        peers[i] = connect_usual();
+    for (unsigned round = 0; round < 4; ++round) {
+        struct bytes frame =
+            frame_make(memory, sizeof(memory), round % 2 == 0 ? ORDER_LATER : ORDER_ECHO);
+        for (unsigned i = 0; i < CONNECTIONS; ++i)
+            peer_send(&peers[i], frame);
+        for (unsigned i = 0; i < CONNECTIONS; ++i)
+            expect(&peers[i], frame);
+    }
+    assert_int_equal(counters().open, CONNECTIONS);
+    for (unsigned i = 0; i < CONNECTIONS; ++i)
+        peer_close(&peers[i]);
+    wait_for_count(open, 0);
+    assert_int_equal(counters().frames, 4 * CONNECTIONS);
+}
+
+/* Answers to other connections, given on the loop's own thread. */
+static void a_loop_may_answer_its_other_connections(void **state)
+{
+    enum { HELD = 20 };
+    struct peer peers[HELD];
+    uint8_t memory[104];
+    struct net_options options = fixture_options();
+    options.loops = 1;
+    fixture_start(&options);
+    for (unsigned i = 0; i < HELD; ++i) {
+        peers[i] = connect_usual();
+        peer_send(&peers[i], frame_make(memory, sizeof(memory), ORDER_HOLD));
+    }
+    wait_until(&fixture.seen.frames, HELD);
+    struct peer last = connect_usual();
+    exchange(&last, 104, ORDER_FREE);
+    (void)frame_make(memory, sizeof(memory), ORDER_HOLD);
+    for (unsigned i = 0; i < HELD; ++i) {
+        expect(&peers[i], (struct bytes){memory, sizeof(memory)});
+        peer_close(&peers[i]);
+    }
+    peer_close(&last);
+}
+
+static void bare_handshakes_are_counted(void **state)
+{
+    start_usual();
+    for (unsigned i = 0; i < 5; ++i) {
+        struct peer peer = connect_usual();
+        peer_close(&peer);
+    }
+    wait_for_count(bare, 5);
+    wait_for_count(open, 0);
+    assert_int_equal(counters().handshakes, 5);
+    assert_int_equal(counters().handshakes_failed, 0);
+    assert_int_equal(number(&fixture.seen.opened), 0);
+    assert_false(event_seen("\n"));
+}
+
+static void the_handler_knows_who_it_is(void **state)
+{
+    uint8_t fingerprint[NET_FINGERPRINT_SIZE];
+    char address[NET_ADDRESS_MAX];
+    struct sockaddr_in local;
+    socklen_t size = sizeof(local);
+    credentials_fingerprint(&fixture.client, fingerprint);
+    start_usual();
+    struct peer peer = connect_usual();
+    exchange(&peer, 104, ORDER_ECHO);
+    assert_int_equal(getsockname(peer.fd, (struct sockaddr *)&local, &size), 0);
+    (void)snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(local.sin_port));
+    const struct net_peer known = last_peer();
+    assert_string_equal(known.address, address);
+    assert_true(known.has_certificate);
+    assert_memory_equal(known.fingerprint, fingerprint, sizeof(fingerprint));
+    peer_close(&peer);
+}
+
+static void the_handler_may_refuse_a_connection(void **state)
+{
+    uint8_t memory[104];
+    fixture.seen.refuse = true;
+    start_usual();
+    struct peer peer = connect_usual();
+    peer_send(&peer, frame_make(memory, sizeof(memory), ORDER_ECHO));
+    assert_true(peer_is_closed(&peer));
+    wait_for_count(open, 0);
+    assert_int_equal(counters().bare, 0);
+    peer_close(&peer);
+}
+
+static void the_handler_may_close_behind_an_answer(void **state)
+{
+    uint8_t memory[104];
+    start_usual();
+    struct peer peer = connect_usual();
+    exchange(&peer, 104, ORDER_CLOSE);
+    assert_true(peer_is_closed(&peer));
+    assert_int_equal(SSL_get_shutdown(peer.ssl) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN);
+    peer_close(&peer);
+    peer = connect_usual();
+    peer_send(&peer, frame_make(memory, sizeof(memory), ORDER_HANG_UP));
+    assert_true(peer_is_closed(&peer));
+    peer_close(&peer);
+    wait_for_count(open, 0);
+}
+
+/* Frames behind the one with which the handler closes are not handled. */
+static void nothing_is_handled_behind_the_end(void **state)
+{
+    uint8_t memory[3 * 104];
+    start_usual();
+    struct peer peer = connect_usual();
+    (void)frame_make(memory, 104, ORDER_ECHO);
+    (void)frame_make(memory + 104, 104, ORDER_CLOSE);
+    (void)frame_make(memory + 208, 104, ORDER_ECHO);
+    peer_send(&peer, (struct bytes){memory, sizeof(memory)});
+    expect(&peer, (struct bytes){memory, 208});
+    assert_true(peer_is_closed(&peer));
+    assert_int_equal(number(&fixture.seen.frames), 2);
+    peer_close(&peer);
+}
+
+static const uint8_t no_frames[][HEADER] = {
+    {'G', 'E', 'T', ' ', '/', ' ', 'H', 'T'},   {0x00, 0x00, 0x78, 0x01, 0, 0, 0, 8},
+    {0x42, 0x00, 0x78, 0x02, 0, 0, 0, 8},       {0x42, 0x00, 0x78, 0x01, 0, 0, 0, 7},
+    {0x42, 0x00, 0x78, 0x01, 0xff, 0xff, 0xff, 0xff},
+};
+
+static const uint8_t too_large_frames[][HEADER] = {
+    {0x42, 0x00, 0x78, 0x01, 0xff, 0xff, 0xff, 0xf8},
+    {0x42, 0x00, 0x78, 0x01, 0x80, 0x00, 0x00, 0x00},
+    {0x42, 0x00, 0x78, 0x01, 0x00, 0x10, 0x00, 0x00}, /* FRAME_MAX and a header */
+};
+
+/* Answered, though the client goes on sending, and closed. */
+static void send_nonsense(const uint8_t *header, bool good_one_before)
+{
+    static uint8_t garbage[300000];
+    uint8_t sorry[SORRY_SIZE] = {0};
+    uint8_t memory[104 + HEADER];
+    struct bytes good = frame_make(memory, 104, ORDER_LATER);
+    struct peer peer = connect_usual();
+    memcpy(memory + 104, header, HEADER);
+    if (good_one_before)
+        peer_send(&peer, (struct bytes){memory, sizeof(memory)});
+    else
+        peer_send(&peer, (struct bytes){header, HEADER});
+    for (unsigned i = 0; i < 3; ++i) /* may fail, when the server has gone on */
+        (void)SSL_write(peer.ssl, garbage, sizeof(garbage));
+    if (good_one_before)
+        expect(&peer, good);
+    expect(&peer, (struct bytes){sorry, sizeof(sorry)});
+    assert_true(peer_is_closed(&peer));
+    peer_close(&peer);
+}
+
+static void what_is_no_frame_is_answered(void **state)
+{
+    start_usual();
+    for (unsigned i = 0; i < ARRAY_COUNT(no_frames); ++i) {
+        send_nonsense(no_frames[i], false);
+        send_nonsense(no_frames[i], true);
+    }
+    assert_int_equal(number(&fixture.seen.malformed), 2 * ARRAY_COUNT(no_frames));
+    for (unsigned i = 0; i < ARRAY_COUNT(too_large_frames); ++i) {
+        send_nonsense(too_large_frames[i], false);
+        send_nonsense(too_large_frames[i], true);
+    }
+    assert_int_equal(number(&fixture.seen.too_large), 2 * ARRAY_COUNT(too_large_frames));
+    assert_int_equal(number(&fixture.seen.malformed), 2 * ARRAY_COUNT(no_frames));
+}
+
 static void a_client_may_vanish_before_its_answer(void **state)
 {
     uint8_t memory[104];
     start_usual();
-    struct peer peer = peer_connect(fixture.tls13, fixture.port, NULL);
+    struct peer peer = connect_usual();
     peer_send(&peer, frame_make(memory, sizeof(memory), ORDER_HOLD));
     wait_until(&fixture.seen.frames, 1);
     peer_reset(&peer);
     (void)usleep(50000);
-    assert_int_equal(fixture.seen.closed, 0); /* the handler still has the session */
+    assert_int_equal(number(&fixture.seen.closed), 0); /* the handler still has the session */
     answer_held();
     wait_until(&fixture.seen.closed, 1);
     wait_for_count(open, 0);
 }
 
-static void pipelined_frames_are_answered_in_order(void **state)
+static void a_client_may_vanish_while_it_is_answered(void **state)
 {
-    enum { FRAMES = 16, SIZE = 304 };
-    static const enum order orders[] = {ORDER_ECHO, ORDER_LATER};
-    uint8_t memory[FRAMES * SIZE];
+    uint8_t memory[104];
     start_usual();
-    struct peer peer = peer_connect(fixture.tls13, fixture.port, NULL);
-    for (unsigned mix = 0; mix < 4; ++mix) {
-        for (unsigned i = 0; i < FRAMES; ++i) {
-            enum order order = mix < 2 ? orders[mix] : orders[(i >> (mix - 2)) % 2];
-            (void)frame_make(memory + i * SIZE, SIZE, order);
-            memory[i * SIZE + HEADER + 1] = (uint8_t)i;
-        }
-        peer_send(&peer, (struct bytes){memory, sizeof(memory)});
-        expect(&peer, (struct bytes){memory, sizeof(memory)});
+    for (unsigned i = 0; i < 20; ++i) {
+        struct peer peer = connect_usual();
+        peer_send(&peer,
+                  frame_make(memory, sizeof(memory), i % 2 == 0 ? ORDER_BIG : ORDER_LATER));
+        if (i % 4 < 2)
+            peer_reset(&peer);
+        else
+            peer_close(&peer);
     }
+    wait_for_count(open, 0);
+}
+
+/* It sends its request, says that it will send no more, and waits for the answer. */
+static void a_client_may_close_its_side_first(void **state)
+{
+    uint8_t memory[104];
+    struct bytes frame = frame_make(memory, sizeof(memory), ORDER_HOLD);
+    start_usual();
+    struct peer peer = connect_usual();
+    peer_send(&peer, frame);
+    wait_until(&fixture.seen.frames, 1);
+    (void)SSL_shutdown(peer.ssl);
+    assert_int_equal(shutdown(peer.fd, SHUT_WR), 0);
+    (void)usleep(20000);
+    answer_held();
+    expect(&peer, frame);
+    assert_true(peer_is_closed(&peer));
     peer_close(&peer);
+    wait_for_count(open, 0);
+}
+
+/* A client that sends on while its request is handled costs no work until the answer. */
+static void frames_wait_while_one_is_handled(void **state)
+{
+    static uint8_t memory[200 * 304];
+    start_usual();
+    struct peer peer = connect_usual();
+    struct bytes first = frame_make(memory, 304, ORDER_HOLD);
+    peer_send(&peer, first);
+    wait_until(&fixture.seen.frames, 1);
+    peer_send(&peer, many_frames(memory + 304, 199, 304, 2));
+    (void)usleep(50000);
+    assert_int_equal(number(&fixture.seen.frames), 1);
+    answer_held();
+    expect(&peer, (struct bytes){memory, sizeof(memory)});
+    peer_close(&peer);
+}
+
+static void answers_larger_than_the_socket_takes_are_sent(void **state)
+{
+    static uint8_t received[BIG_ANSWER];
+    uint8_t memory[104];
+    start_usual();
+    struct peer peer = connect_usual();
+    for (unsigned i = 0; i < 2; ++i) {
+        peer_send(&peer, frame_make(memory, sizeof(memory), ORDER_BIG));
+        (void)usleep(20000);
+        peer_receive(&peer, received, sizeof(received));
+    }
+    exchange(&peer, 104, ORDER_ECHO);
+    peer_close(&peer);
+}
+
+/* Draining */
+
+static void *stop_slowly(void *unused)
+{
+    fixture_stop(5000);
+    return NULL;
+}
+
+static void frames_in_flight_are_answered_before_the_end(void **state)
+{
+    static uint8_t begun[304];
+    uint8_t memory[104];
+    struct bytes held = frame_make(memory, sizeof(memory), ORDER_HOLD);
+    struct bytes late = frame_make(begun, sizeof(begun), ORDER_LATER);
+    pthread_t stopper;
+    start_usual();
+    struct peer idle = connect_usual();
+    struct peer silent = connect_usual();
+    struct peer waiting = connect_usual();
+    struct peer sending = connect_usual();
+    exchange(&idle, 104, ORDER_ECHO);
+    peer_send(&waiting, held);
+    exchange(&sending, 104, ORDER_ECHO);
+    peer_send(&sending, (struct bytes){late.data, 100});
+    wait_until(&fixture.seen.frames, 3);
+    (void)usleep(20000);
+    assert_int_equal(pthread_create(&stopper, NULL, stop_slowly, NULL), 0);
+    assert_true(peer_is_closed(&idle));
+    assert_true(peer_is_closed(&silent));
+    peer_send(&sending, (struct bytes){late.data + 100, late.size - 100});
+    expect(&sending, late);
+    assert_true(peer_is_closed(&sending));
+    answer_held();
+    expect(&waiting, held);
+    assert_true(peer_is_closed(&waiting));
+    peer_close(&idle);
+    peer_close(&silent);
+    peer_close(&waiting);
+    peer_close(&sending);
+    int64_t before = clock_monotonic();
+    assert_int_equal(pthread_join(stopper, NULL), 0);
+    assert_in_range(clock_monotonic() - before, 0, 1500);
+}
+
+static void *answer_after_a_while(void *unused)
+{
+    (void)usleep(600000);
+    answer_held();
+    return NULL;
+}
+
+/* The client is cut off in time; the handler's answer is waited for and thrown away. */
+static void stopping_does_not_wait_for_clients(void **state)
+{
+    uint8_t memory[104];
+    pthread_t answerer;
+    start_usual();
+    struct peer waiting = connect_usual();
+    struct peer shaking = peer_connect_plain(fixture.port);
+    struct peer unread = connect_usual();
+    peer_send(&waiting, frame_make(memory, sizeof(memory), ORDER_HOLD));
+    peer_send(&unread, frame_make(memory, sizeof(memory), ORDER_BIG));
+    wait_until(&fixture.seen.frames, 2);
+    assert_int_equal(pthread_create(&answerer, NULL, answer_after_a_while, NULL), 0);
+    int64_t before = clock_monotonic();
+    fixture_stop(100);
+    assert_in_range(clock_monotonic() - before, 500, 3000);
+    assert_true(peer_is_closed(&waiting));
+    assert_true(peer_is_closed(&shaking));
+    assert_int_equal(pthread_join(answerer, NULL), 0);
+    peer_close(&waiting);
+    peer_close(&shaking);
+    peer_close(&unread);
+}
+
+static void *load(void *port)
+{
+    for (unsigned i = 0; i < 30; ++i) {
+        struct peer peer;
+        uint8_t memory[104];
+        struct bytes frame =
+            frame_make(memory, sizeof(memory), i % 2 == 0 ? ORDER_LATER : ORDER_ECHO);
+        if (!peer_try_connect(fixture.tls13, *(unsigned *)port, NULL, &peer)) {
+            peer_close(&peer);
+            break;
+        }
+        for (unsigned j = 0; j < 20; ++j) {
+            uint8_t answer[104];
+            size_t size = 0;
+            if (SSL_write_ex(peer.ssl, frame.data, frame.size, &size) != 1 ||
+                SSL_read_ex(peer.ssl, answer, sizeof(answer), &size) != 1)
+                break;
+        }
+        peer_close(&peer);
+    }
+    return NULL;
+}
+
+static void stopping_under_load_is_clean(void **state)
+{
+    enum { CLIENTS = 4 };
+    pthread_t clients[CLIENTS];
+    start_usual();
+    unsigned port = fixture.port;
+    for (unsigned i = 0; i < CLIENTS; ++i)
+        assert_int_equal(pthread_create(&clients[i], NULL, load, &port), 0);
+    wait_until(&fixture.seen.frames, 100);
+    fixture_stop(1000);
+    for (unsigned i = 0; i < CLIENTS; ++i)
+        assert_int_equal(pthread_join(clients[i], NULL), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(frames_are_answered, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(big_frames_are_answered, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_client_may_vanish_before_its_answer, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(pipelined_frames_are_answered_in_order, set_up, tear_down),
+        net_test(frames_are_answered),
+        net_test(big_frames_are_answered),
+        net_test(an_answer_is_one_record),
+        net_test(frames_may_come_in_any_pieces),
+        net_test(pipelined_frames_are_answered_in_order),
+        net_test(pipelined_large_frames_are_answered_in_order),
+        net_test(a_thousand_connections_are_served),
+        net_test(a_loop_may_answer_its_other_connections),
+        net_test(bare_handshakes_are_counted),
+        net_test(the_handler_knows_who_it_is),
+        net_test(the_handler_may_refuse_a_connection),
+        net_test(the_handler_may_close_behind_an_answer),
+        net_test(nothing_is_handled_behind_the_end),
+        net_test(what_is_no_frame_is_answered),
+        net_test(a_client_may_vanish_before_its_answer),
+        net_test(a_client_may_vanish_while_it_is_answered),
+        net_test(a_client_may_close_its_side_first),
+        net_test(frames_wait_while_one_is_handled),
+        net_test(answers_larger_than_the_socket_takes_are_sent),
+        net_test(frames_in_flight_are_answered_before_the_end),
+        net_test(stopping_does_not_wait_for_clients),
+        net_test(stopping_under_load_is_clean),
     };
-    return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
+    return cmocka_run_group_tests(tests, fixture_set_up_all, fixture_tear_down_all);
 }

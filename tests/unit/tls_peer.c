@@ -92,34 +92,38 @@ SSL_CTX *peer_context(const struct credentials *credentials, int version)
     return context;
 }
 
-struct peer peer_connect_plain(unsigned port)
+/* False when nobody listens. */
+static bool connect_plain(unsigned port, struct peer *ret_peer)
 {
     const struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
     const int on = 1;
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     struct peer peer = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_true(peer.fd >= 0);
-    assert_int_equal(setsockopt(peer.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
-    assert_int_equal(setsockopt(peer.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)), 0);
-    assert_int_equal(setsockopt(peer.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
-    assert_int_equal(connect(peer.fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    *ret_peer = peer;
+    return setsockopt(peer.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0 &&
+           setsockopt(peer.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) == 0 &&
+           setsockopt(peer.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0 &&
+           connect(peer.fd, (struct sockaddr *)&to, sizeof(to)) == 0;
+}
+
+struct peer peer_connect_plain(unsigned port)
+{
+    struct peer peer;
+    assert_true(connect_plain(port, &peer));
     return peer;
 }
 
 bool peer_try_connect(SSL_CTX *context, unsigned port, SSL_SESSION *session,
                       struct peer *ret_peer)
 {
-    struct peer peer = peer_connect_plain(port);
-    peer.ssl = SSL_new(context);
-    assert_non_null(peer.ssl);
-    assert_int_equal(SSL_set_fd(peer.ssl, peer.fd), 1);
-    if (session != NULL)
-        assert_int_equal(SSL_set_session(peer.ssl, session), 1);
     ERR_clear_error();
-    bool done = SSL_connect(peer.ssl) == 1;
-    *ret_peer = peer;
-    return done;
+    if (!connect_plain(port, ret_peer))
+        return false;
+    ret_peer->ssl = SSL_new(context);
+    return ret_peer->ssl != NULL && SSL_set_fd(ret_peer->ssl, ret_peer->fd) == 1 &&
+           (session == NULL || SSL_set_session(ret_peer->ssl, session) == 1) &&
+           SSL_connect(ret_peer->ssl) == 1;
 }
 
 struct peer peer_connect(SSL_CTX *context, unsigned port, SSL_SESSION *session)

@@ -36,7 +36,7 @@ struct peer peer_connect_plain(unsigned port);
 /* Connects and shakes hands; `session` may be NULL. */
 struct peer peer_connect(SSL_CTX *context, unsigned port, SSL_SESSION *session);
 
-/* The same, but returns whether the handshake succeeded (for TLS 1.3: as far as the client sees). */
+/* The same, but returns whether it succeeded (for TLS 1.3: as far as the client sees). Any thread. */
 bool peer_try_connect(SSL_CTX *context, unsigned port, SSL_SESSION *session,
                       struct peer *ret_peer);
 
