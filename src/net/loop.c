@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -42,15 +43,19 @@ static void wake(struct loop *loop)
  * The loop announces that it goes to sleep before it looks at the stack for the last time, and
  * whoever pushes looks for the announcement after pushing: one of the two sees the other. Whoever
  * takes the announcement back wakes the loop, so that a group of answers costs one system call.
+ * Once pushed, the answer may be the last that the loop waited for: `pushing` keeps it from being
+ * freed under our feet.
  */
 void loop_push_answered(struct loop *loop, struct net_connection *connection)
 {
+    (void)atomic_fetch_add_explicit(&loop->pushing, 1, memory_order_relaxed);
     struct net_connection *top = atomic_load_explicit(&loop->answered, memory_order_relaxed);
     do
         connection->next = top;
     while (!atomic_compare_exchange_weak(&loop->answered, &top, connection));
     if (atomic_load(&loop->sleeping) && atomic_exchange(&loop->sleeping, false))
         wake(loop);
+    (void)atomic_fetch_sub_explicit(&loop->pushing, 1, memory_order_release);
 }
 
 static void take_answers(struct loop *loop)
@@ -353,6 +358,8 @@ void loop_join(struct loop *loop)
     if (loop->started)
         (void)pthread_join(loop->thread, NULL);
     loop->started = false;
+    while (atomic_load_explicit(&loop->pushing, memory_order_acquire) != 0)
+        (void)sched_yield();
 }
 
 static void close_if_open(int fd)

@@ -86,6 +86,7 @@ struct loop {
     /* From other threads. */
     _Atomic(struct net_connection *) answered; /* a stack */
     atomic_bool sleeping;
+    atomic_uint pushing;         /* threads inside loop_push_answered() */
     _Atomic(SSL_CTX *) next_tls; /* for new connections, NULL when there is none */
     _Atomic int64_t stop_at;     /* when to give up draining; 0: not stopping */
 };
@@ -112,7 +113,7 @@ void loop_set_tls(struct loop *loop, SSL_CTX *context);
 /* Begins draining, which ends at `stop_at` (monotonic milliseconds). Any thread. */
 void loop_stop(struct loop *loop, int64_t stop_at);
 
-/* Waits for the thread, if it was started. */
+/* Waits for the thread, if it was started, and for threads that have just answered. */
 void loop_join(struct loop *loop);
 
 void loop_free(struct loop *loop);
