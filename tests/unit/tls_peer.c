@@ -59,14 +59,20 @@ void credentials_free(struct credentials *credentials)
     *credentials = (struct credentials){0};
 }
 
-void credentials_write(const struct credentials *credentials, const char *certificate_file,
-                       const char *key_file)
+void credentials_write_certificate(const struct credentials *credentials,
+                                   const char *certificate_file)
 {
     FILE *file = fopen(certificate_file, "w");
     assert_non_null(file);
     assert_int_equal(PEM_write_X509(file, credentials->certificate), 1);
     assert_int_equal(fclose(file), 0);
-    file = fopen(key_file, "w");
+}
+
+void credentials_write(const struct credentials *credentials, const char *certificate_file,
+                       const char *key_file)
+{
+    credentials_write_certificate(credentials, certificate_file);
+    FILE *file = fopen(key_file, "w");
     assert_non_null(file);
     assert_int_equal(chmod(key_file, 0600), 0);
     assert_int_equal(PEM_write_PrivateKey(file, credentials->key, NULL, NULL, 0, NULL, NULL), 1);

@@ -17,6 +17,8 @@ struct credentials {
 struct credentials credentials_make(const char *key_type, unsigned bits, const char *name,
                                     int from_day, int to_day);
 void credentials_free(struct credentials *credentials);
+void credentials_write_certificate(const struct credentials *credentials,
+                                   const char *certificate_file);
 void credentials_write(const struct credentials *credentials, const char *certificate_file,
                        const char *key_file);
 void credentials_fingerprint(const struct credentials *credentials, uint8_t ret_fingerprint[32]);
