@@ -4,7 +4,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -41,6 +43,13 @@ static bool split(const char *text, char *ret_host, size_t size, const char **re
     return true;
 }
 
+/* getaddrinfo() takes 65536 for 0. */
+static bool is_port(const char *text)
+{
+    return strlen(text) <= 5 && strspn(text, "0123456789") == strlen(text) &&
+           strtoul(text, NULL, 10) <= UINT16_MAX;
+}
+
 enum status address_parse(const char *text, union address *ret_address, struct error *error)
 {
     const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
@@ -48,8 +57,8 @@ enum status address_parse(const char *text, union address *ret_address, struct e
     char host[INET6_ADDRSTRLEN + 32];
     const char *port;
     struct addrinfo *found;
-    if (!split(text, host, sizeof(host), &port) || strlen(port) > 5 ||
-        strspn(port, "0123456789") != strlen(port) || getaddrinfo(host, port, &hints, &found) != 0)
+    if (!split(text, host, sizeof(host), &port) || !is_port(port) ||
+        getaddrinfo(host, port, &hints, &found) != 0)
         return refuse_text(text, error);
     bool fits = found->ai_addrlen <= sizeof(*ret_address);
     if (fits)

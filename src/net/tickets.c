@@ -49,11 +49,10 @@ static enum status add_key(struct tickets *tickets, int64_t now)
     return STATUS_OK;
 }
 
-/* Hours without a handshake still age the keys that exist: one day after the newest, none is left
- * that would open a ticket. */
-static void rotate(struct tickets *tickets)
+/* Hours without a handshake age the keys as well: a day after the last, none is left that would
+ * open a ticket. */
+static void rotate(struct tickets *tickets, int64_t now)
 {
-    int64_t now = clock_monotonic();
     int64_t age = (now - tickets->made) / 1000;
     if (age < ROTATE_SECONDS)
         return;
@@ -61,6 +60,13 @@ static void rotate(struct tickets *tickets)
     while (expired-- > 0 && tickets->count > 0)
         --tickets->count;
     (void)add_key(tickets, now); /* without randomness the older key stays in use */
+}
+
+void tickets_rotate(struct tickets *tickets, int64_t now)
+{
+    (void)pthread_mutex_lock(&tickets->lock);
+    rotate(tickets, now);
+    (void)pthread_mutex_unlock(&tickets->lock);
 }
 
 enum status tickets_make(struct tickets **ret_tickets, struct error *error)
@@ -147,7 +153,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 {
     struct tickets *tickets = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     (void)pthread_mutex_lock(&tickets->lock);
-    rotate(tickets);
+    rotate(tickets, clock_monotonic());
     int result = sealing ? seal(tickets, name, iv, cipher, mac)
                          : open(tickets, name, iv, cipher, mac);
     (void)pthread_mutex_unlock(&tickets->lock);

@@ -24,4 +24,7 @@ void tickets_free(struct tickets *tickets);
 /* Makes `context` seal and open its tickets with these keys. */
 void tickets_use(struct tickets *tickets, SSL_CTX *context);
 
+/* Ages the keys to `now` (monotonic milliseconds). Each handshake with a ticket does it too. */
+void tickets_rotate(struct tickets *tickets, int64_t now);
+
 #endif
