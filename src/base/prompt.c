@@ -52,8 +52,9 @@ static enum status read_keys(int terminal, struct secret *line, size_t *ret_size
     return STATUS_OK;
 }
 
-static enum status read_silently(int terminal, size_t maximum, struct secret *ret_secret,
-                                 struct error *error)
+/* Silent before it asks: nobody's quick fingers are echoed. */
+static enum status ask_silently(int terminal, const char *question, size_t maximum,
+                                struct secret *ret_secret, struct error *error)
 {
     struct secret line = {0};
     struct termios before;
@@ -65,6 +66,7 @@ static enum status read_silently(int terminal, size_t maximum, struct secret *re
         secret_free(&line);
         return error_set_errno(error, STATUS_IO, errno, "cannot silence the terminal");
     }
+    (void)!write(terminal, question, strlen(question));
     status = read_keys(terminal, &line, &size);
     (void)tcsetattr(terminal, TCSAFLUSH, &before);
     (void)!write(terminal, "\n", 1);
@@ -85,8 +87,7 @@ enum status prompt_secret(const char *question, size_t maximum, struct secret *r
     int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (terminal < 0)
         return error_set(error, STATUS_NOT_FOUND, "there is no terminal to ask on");
-    (void)!write(terminal, question, strlen(question));
-    enum status status = read_silently(terminal, maximum, ret_secret, error);
+    enum status status = ask_silently(terminal, question, maximum, ret_secret, error);
     (void)close(terminal);
     return status;
 }

@@ -277,7 +277,7 @@ static void *run(void *argument)
 
 /* ---- Life ---- */
 
-static enum status start_thread(struct control *control, struct error *error)
+static enum status open_parts(struct control *control, struct error *error)
 {
     const char *path = state_path(&control->daemon->state, STATE_CONTROL);
     enum status status = store_session_open(control->daemon->store, &control->session);
@@ -285,29 +285,31 @@ static enum status start_thread(struct control *control, struct error *error)
         return error_set(error, status, "%s", status_text(status));
     control->stop = eventfd(0, EFD_CLOEXEC);
     if (control->stop < 0)
-        return error_set_errno(error, STATUS_IO, errno, "cannot start the control thread");
-    status = ipc_listen(path, &control->listener, error);
-    if (status != STATUS_OK)
-        return status;
-    int failure = pthread_create(&control->thread, NULL, run, control);
-    if (failure != 0)
-        return error_set_errno(error, STATUS_IO, failure, "cannot start the control thread");
-    control->running = true;
-    return STATUS_OK;
+        return error_set_errno(error, STATUS_IO, errno, "cannot make the control socket");
+    return ipc_listen(path, &control->listener, error);
 }
 
-enum status control_start(struct daemon *daemon, struct control **ret_control, struct error *error)
+enum status control_open(struct daemon *daemon, struct control **ret_control, struct error *error)
 {
     struct control *control = malloc(sizeof(*control));
     if (control == NULL)
         return error_set(error, STATUS_NO_MEMORY, "%s", status_text(STATUS_NO_MEMORY));
     *control = (struct control){.daemon = daemon, .listener = -1, .stop = -1};
-    enum status status = start_thread(control, error);
+    enum status status = open_parts(control, error);
     if (status != STATUS_OK) {
         control_stop(control);
         return status;
     }
     *ret_control = control;
+    return STATUS_OK;
+}
+
+enum status control_start(struct control *control, struct error *error)
+{
+    int failure = pthread_create(&control->thread, NULL, run, control);
+    if (failure != 0)
+        return error_set_errno(error, STATUS_IO, failure, "cannot start the control thread");
+    control->running = true;
     return STATUS_OK;
 }
 

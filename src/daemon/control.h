@@ -11,9 +11,12 @@
 
 #include "daemon/daemon.h"
 
-/* Listens at the state's control.sock and starts the thread. */
-enum status control_start(struct daemon *daemon, struct control **ret_control, struct error *error)
+/* Listens at the state's control.sock. Whoever connects waits until control_start(). */
+enum status control_open(struct daemon *daemon, struct control **ret_control, struct error *error)
     MUST_USE;
+
+/* Starts the thread: the rest of the daemon must be there. */
+enum status control_start(struct control *control, struct error *error) MUST_USE;
 
 /* Ends the thread after the command it is at. NULL is fine. */
 void control_stop(struct control *control);

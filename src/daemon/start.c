@@ -150,7 +150,12 @@ static enum status open_net(struct daemon *daemon, struct error *error)
 
 static enum status open_control(struct daemon *daemon, struct error *error)
 {
-    return control_start(daemon, &daemon->control, error);
+    return control_open(daemon, &daemon->control, error);
+}
+
+static enum status start_control(struct daemon *daemon, struct error *error)
+{
+    return control_start(daemon->control, error);
 }
 
 static enum status record_start(struct daemon *daemon, struct error *error)
@@ -170,7 +175,7 @@ typedef enum status start_step(struct daemon *daemon, struct error *error);
 static start_step *const steps[] = {
     prepare_process, open_state,   setup_certificates, open_keymanager, open_store,
     open_audit,      record_start, setup_adapter,      open_core,       open_service,
-    open_net,        open_control, setup_finish,
+    open_control,    open_net,     start_control,      setup_finish,
 };
 
 enum status daemon_start(struct daemon *daemon, struct error *error)

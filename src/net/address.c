@@ -99,8 +99,8 @@ static enum status bind_failed(const union address *address, int number, struct 
     switch (number) {
     case EADDRINUSE:
         return error_set(error, STATUS_EXISTS,
-                         "cannot listen on %s: another program has the port (`ss -ltnp sport = :%u` "
-                         "names it); stop it or listen on another port",
+                         "cannot listen on %s: the port is in use (`ss -ltnp sport = :%u` names the "
+                         "program); stop it or listen on another port",
                          text, address_port(address));
     case EADDRNOTAVAIL:
         return error_set(error, STATUS_INVALID_ARGUMENT,
