@@ -18,7 +18,7 @@ enum { EVENTS_MAX = 256, TICK_MS = 50 };
 /* How long a server may leave everything unanswered before the slice is given up. */
 static const uint64_t patience = 15ull * 1000 * 1000 * 1000;
 
-enum phase { PHASE_CLOSED, PHASE_HANDSHAKE, PHASE_OPEN };
+enum phase { PHASE_CLOSED, PHASE_HANDSHAKE, PHASE_OPEN, PHASE_CLOSING };
 
 struct connection {
     SSL *ssl;
@@ -309,6 +309,31 @@ static void note_negotiated(struct client *client, SSL *ssl)
     snprintf(n->group, sizeof n->group, "%s", name == NULL ? "" : name);
 }
 
+/* Says that it will close; the connection is done when the server has closed too. */
+static void begin_close(struct client *client, struct connection *c)
+{
+    if (SSL_shutdown(c->ssl) < 0)
+        fail_tls(client, c, "closing");
+    else
+        c->phase = PHASE_CLOSING;
+}
+
+/* In TLS 1.3 a client certificate is refused only after the client's part of the handshake, so what
+ * comes now is looked at. */
+static void await_close(struct client *client, struct connection *c)
+{
+    size_t got = 0;
+
+    if (SSL_read_ex(c->ssl, client->input, sizeof client->input, &got) == 1) {
+        fail(client, c, "an answer to nothing");
+        return;
+    }
+    if (SSL_get_error(c->ssl, 0) == SSL_ERROR_ZERO_RETURN)
+        connection_done(client, c);
+    else if (SSL_get_error(c->ssl, 0) != SSL_ERROR_WANT_READ)
+        fail_tls(client, c, "waiting for the server to close");
+}
+
 static void on_handshake(struct client *client, struct connection *c)
 {
     int result = SSL_connect(c->ssl);
@@ -330,7 +355,9 @@ static void on_handshake(struct client *client, struct connection *c)
     note_negotiated(client, c->ssl);
     if (!connection_watch(client, c, EPOLL_CTL_MOD, EPOLLIN))
         return;
-    if (client->options->connect_each)
+    if (client->options->bare)
+        begin_close(client, c);
+    else if (client->options->connect_each)
         send_requests(client, c, 1);
 }
 
@@ -394,6 +421,8 @@ static void on_event(struct client *client, struct connection *c)
         on_handshake(client, c);
     else if (c->phase == PHASE_OPEN)
         read_answers(client, c);
+    else if (c->phase == PHASE_CLOSING)
+        await_close(client, c);
 }
 
 /* False: nothing happened for longer than a server may take. */
@@ -423,7 +452,7 @@ static void give_up(struct client *client)
     for (unsigned i = 0; i < client->options->connections; ++i) {
         struct connection *c = &client->connections[i];
 
-        if (c->outstanding != 0 || c->phase == PHASE_HANDSHAKE)
+        if (c->outstanding != 0 || c->phase == PHASE_HANDSHAKE || c->phase == PHASE_CLOSING)
             fail(client, c, "no answer within %u s", (unsigned)(patience / 1000000000u));
     }
 }
@@ -504,6 +533,7 @@ void client_prepare_tls(SSL_CTX *tls)
     SSL_CTX_sess_set_new_cb(tls, keep_session);
     SSL_CTX_set_cert_verify_callback(tls, trust_server, NULL);
     SSL_CTX_set_read_ahead(tls, 1);
+    SSL_CTX_set_options(tls, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
 }
 

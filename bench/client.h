@@ -4,7 +4,8 @@
  *
  * Two ways to work. Kept: all connections are opened once and carry requests in every slice, each a
  * closed loop with `depth` requests outstanding. Connect: every slot connects, asks Discover
- * Versions and then the operation, closes, and starts again.
+ * Versions and then the operation, closes, and starts again. Bare: the same without a request; the
+ * server has done its work when it closes too.
  *
  * Every answer is checked: whole frame, expected length, Result Status Success. What fails is
  * counted and the first failure is described; nothing is retried.
@@ -38,6 +39,7 @@ struct client_options {
     unsigned depth;       /* requests outstanding on a kept connection */
     unsigned opening;     /* handshakes in flight while kept connections are opened */
     bool connect_each;    /* connect instead of kept */
+    bool bare;            /* connect_each: no request at all */
     bool resume;          /* offer the slot's last session */
     bool in_order;        /* take identifiers one after the other instead of at random */
     enum message_operation operation;

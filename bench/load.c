@@ -88,9 +88,10 @@ static void report(const struct client *client, const struct slice *slice)
 static const char usage[] =
     "usage: load --port N --certificate PEM --key PEM [--address A] [--operation OP] [--ids FILE]\n"
     "            [--new-ids FILE] [--connections N] [--depth N] [--opening N] [--connect]\n"
-    "            [--resume] [--tls 1.2|1.3] [--groups LIST] [--sources N] [--in-order]\n"
+    "            [--bare] [--resume] [--tls 1.2|1.3] [--groups LIST] [--sources N] [--in-order]\n"
     "OP: get (needs --ids), create, discover. --connect: connect, Discover Versions, OP, close,\n"
-    "over and over, instead of kept connections. --sources: local addresses to connect from.\n"
+    "over and over, instead of kept connections; --bare: connect and close. --sources: local "
+    "addresses to connect from.\n"
     "Get takes identifiers at random, or in the order of the file.\n"
     "Reads \"run MILLISECONDS\" and \"count N\" from standard input, reports in JSON.\n";
 
@@ -165,6 +166,10 @@ static void set_option(struct load *load, int which, const char *value)
     case 's':
         client->sources = (unsigned)slice_number(value, 1, 65536);
         break;
+    case 'B':
+        client->bare = true;
+        client->connect_each = true;
+        break;
     case 'C':
         client->connect_each = true;
         break;
@@ -185,6 +190,7 @@ static void parse_options(struct load *load, int argc, char **argv)
     static const struct option known[] = {
         {"address", required_argument, NULL, 'a'},
         {"certificate", required_argument, NULL, 'c'},
+        {"bare", no_argument, NULL, 'B'},
         {"connect", no_argument, NULL, 'C'},
         {"connections", required_argument, NULL, 'N'},
         {"depth", required_argument, NULL, 'd'},

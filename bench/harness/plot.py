@@ -19,6 +19,8 @@ SHARES = (
     ("get", "server_cpu_us", "Get: share of the TLS echo, by server CPU", 0.85),
     ("durable", "server_cpu_us",
      "Get: share of a TLS echo that syncs a record of each request, by server CPU", None),
+    ("bare handshakes", "server_cpu_us",
+     "Connect, close: share of the TLS echo, by server CPU", 0.95),
     ("handshakes", "server_cpu_us",
      "Connect, Discover Versions, Get, close: share of the TLS echo, by server CPU", 0.95),
     ("create", "rate", "Create: share of the bare grouped commit, by rate", 0.60),

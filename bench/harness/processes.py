@@ -84,9 +84,9 @@ class Programs:
         return self.build / "bench" / name
 
 
-def start_echo(programs, pair, client, answers, tickets, journal=None):
-    """answers: {request length or 0 for any: answer size}. journal: the file to which it records
-    each request before it answers."""
+def start_echo(programs, pair, client, answers, tickets=0, journal=None):
+    """answers: {request length or 0 for any: answer size}. tickets: of TLS 1.3, for each full
+    handshake. journal: the file to which it records each request before it answers."""
     command = [programs.program("echo"), "--certificate", pair.certificate, "--key", pair.key,
                "--tickets", tickets]
     for length, size in answers.items():
@@ -215,7 +215,8 @@ class Load(Worker):
                 command.append(value)
         self.server = server
         super().__init__(server.name, command, programs.cores.client)
-        self.opening = None if options.get("connect") else self._report(300)
+        kept = not (options.get("connect") or options.get("bare"))
+        self.opening = self._report(300) if kept else None
 
     def _used(self):
         return self.server.cpu_seconds()

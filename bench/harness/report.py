@@ -6,7 +6,9 @@ import json
 TITLES = {
     "get": "Get over kept connections, against the echo",
     "durable": "The same, against an echo that syncs a record of each request before it answers",
-    "handshakes": "Connect, Discover Versions, Get, close",
+    "bare handshakes": "Connect and close, against the echo",
+    "handshakes": "Connect, Discover Versions, Get, close, against the echo",
+    "durable handshakes": "The same, against an echo that syncs a record of each request",
     "create": "Durable Create, against the bare grouped commit",
     "idle": "Memory of an idle connection",
     "growth": "Latency of one connection as the store grows",

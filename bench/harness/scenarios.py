@@ -25,6 +25,7 @@ GET_ANSWER = 328
 
 PREFILL_CONNECTIONS = 256
 HANDSHAKE_SLOTS = 8
+SLICES_UNTIL_RESUMED = 50
 SOURCES = 16  # local addresses, so that ports in TIME_WAIT do not run out
 
 
@@ -62,13 +63,21 @@ class Context:
     kmipd: Path | None  # None: only ceilings and the peer are measured
     effort: Effort
     work: Path  # a directory that goes away afterwards
-    tickets: int | None  # TLS 1.3 tickets of the echo; None: as many as kmipd gives
 
     def fresh(self, name):
         return Path(tempfile.mkdtemp(prefix=name + "-", dir=self.work))
 
     def start_kmipd(self, kind="ecdsa"):
         return Kmipd(self.programs, self.kmipd, self.fresh("kmipd") / "state", kind)
+
+    def with_durable_echo(self, pair, stack, tickets=0):
+        """The servers of the pair and the echo that syncs; both echos give so many tickets."""
+        servers = dict(pair.servers)
+        if tickets != 0:
+            servers["echo"] = stack.enter_context(pair.start_echo(tickets=tickets))
+        servers["durable echo"] = stack.enter_context(
+            pair.start_echo(tickets=tickets, journal=self.fresh("journal") / "journal"))
+        return servers
 
     def turns(self, loads, work=None):
         return take_turns(loads, self.effort.rounds,
@@ -103,19 +112,14 @@ def _answer_size(context, server, operation, **options):
         return load.count(1).report["answer"]
 
 
-def _tickets_of(context, server):
-    with Load(context.programs, server, "discover", connect=True, tls="1.3") as load:
-        return load.count(1).report["tickets"]
-
-
 @dataclass(frozen=True)
 class Pairing:
-    """kmipd and the echo made like it: same certificates, same sizes, same tickets. Without a
-    kmipd the echo stands alone."""
+    """kmipd and the echo made like it: same certificates, same sizes. Without a kmipd the echo
+    stands alone."""
 
     servers: dict
     ids: Path  # of one key
-    start_echo: Callable  # makes another such echo: start_echo(journal=file)
+    start_echo: Callable  # makes another such echo: start_echo(tickets=N, journal=file)
 
     @property
     def subject(self):
@@ -131,7 +135,7 @@ def _pairing_alone(context, stack, kind):
     start = partial(
         start_echo, context.programs, certificates.make(directory, "server", kind, "serverAuth"),
         certificates.make(directory, "client", "ecdsa", "clientAuth"),
-        {0: GET_ANSWER, DISCOVER_REQUEST: DISCOVER_ANSWER}, context.tickets or 0)
+        {0: GET_ANSWER, DISCOVER_REQUEST: DISCOVER_ANSWER})
     ids = directory / "ids"
     ids.write_text(SAMPLE_ID + "\n")
     return Pairing({"echo": stack.enter_context(start())}, ids, start)
@@ -144,16 +148,15 @@ def pairing(context, stack, kind="ecdsa"):
     ids = create_keys(context, kmipd, 1)
     answers = {0: _answer_size(context, kmipd, "get", ids=ids),
                DISCOVER_REQUEST: _answer_size(context, kmipd, "discover")}
-    tickets = context.tickets if context.tickets is not None else _tickets_of(context, kmipd)
-    start = partial(start_echo, context.programs, kmipd.pair, kmipd.client, answers, tickets)
+    start = partial(start_echo, context.programs, kmipd.pair, kmipd.client, answers)
     return Pairing({"kmipd": kmipd, "echo": stack.enter_context(start())}, ids, start)
 
 
-def _get_rows(context, pair, keys, ids, connections):
+def _get_rows(context, pair, servers, keys, ids, connections):
     with ExitStack() as loads:
         slices = context.turns({
             name: loads.enter_context(Load(context.programs, server, "get", connections, ids=ids))
-            for name, server in pair.servers.items()})
+            for name, server in servers.items()})
     title = f"{_count(keys, 'key')}, {_count(connections, 'connection')}"
     rows = [compare("get", title, slices, pair.subject, pair.ceiling),
             compare("durable", title, slices, pair.subject, "durable echo")]
@@ -167,44 +170,76 @@ def get(context):
     results = []
     with ExitStack() as stack:
         pair = pairing(context, stack)
-        pair.servers["durable echo"] = stack.enter_context(
-            pair.start_echo(journal=context.fresh("journal") / "journal"))
+        servers = context.with_durable_echo(pair, stack)
         files = {1: pair.ids}
         if context.kmipd is not None:
-            many = create_keys(context, pair.servers["kmipd"], context.effort.many_keys)
-            serve_all_once(context, pair.servers["kmipd"], many)
+            many = create_keys(context, servers["kmipd"], context.effort.many_keys)
+            serve_all_once(context, servers["kmipd"], many)
             files[context.effort.many_keys] = many
         for keys, ids in files.items():
             for connections in context.effort.connections:
-                results += _get_rows(context, pair, keys, ids, connections)
+                results += _get_rows(context, pair, servers, keys, ids, connections)
     return results
 
 
-def _handshake_rows(context, pair, title, version, resume):
+def _until_resumed(load):
+    """Works until every connection of a slice resumes: kmipd gives TLS 1.3 tickets sparingly to
+    clients that have not used one yet."""
+    for _ in range(SLICES_UNTIL_RESUMED):
+        report = load.run(200).report
+        if report["resumed"] == report["handshakes"]:
+            return
+    raise Failure(f"{load.name} does not resume sessions: {report['resumed']} of "
+                  f"{report['handshakes']} at last")
+
+
+def _connect(context, servers, operation, **options):
+    """Slices of connections that are each made anew."""
     with ExitStack() as stack:
-        slices = context.turns({
-            name: stack.enter_context(Load(
-                context.programs, server, "get", HANDSHAKE_SLOTS, ids=pair.ids, connect=True,
-                tls=version, resume=resume, sources=SOURCES))
-            for name, server in pair.servers.items()})
-    row = compare("handshakes", title, slices, pair.subject, pair.ceiling)
-    for name, parts in slices.items():
-        resumed = sum(part.report["resumed"] for part in parts)
-        done = sum(part.report["handshakes"] for part in parts)
-        row.notes[f"resumed by {name}"] = f"{resumed / done:.0%}"
-    return row
+        loads = {name: stack.enter_context(Load(context.programs, server, operation,
+                                                HANDSHAKE_SLOTS, sources=SOURCES, **options))
+                 for name, server in servers.items()}
+        for load in loads.values() if options.get("resume") else ():
+            _until_resumed(load)
+        return context.turns(loads)
+
+
+def _note_resumed(row, slices):
+    for name in (row.subject, row.ceiling):
+        if name is not None:
+            reports = [part.report for part in slices[name]]
+            row.notes[f"resumed by {name}"] = (sum(report["resumed"] for report in reports)
+                                               / sum(report["handshakes"] for report in reports))
+
+
+def _request_rows(context, pair, servers, title, version, resume):
+    slices = _connect(context, servers, "get", ids=pair.ids, connect=True, tls=version,
+                      resume=resume)
+    rows = [compare("handshakes", title, slices, pair.subject, pair.ceiling),
+            compare("durable handshakes", title, slices, pair.subject, "durable echo")]
+    for row in rows:
+        _note_resumed(row, slices)
+    return rows
+
+
+def _bare_row(context, pair, title, version):
+    slices = _connect(context, pair.servers, "discover", bare=True, tls=version)
+    return compare("bare handshakes", title, slices, pair.subject, pair.ceiling)
 
 
 def handshakes(context):
-    """Connect, Discover Versions, Get, close."""
+    """Connect and close; connect, Discover Versions, Get, close."""
     results = []
     for kind in ("ecdsa", "rsa"):
         with ExitStack() as stack:
             pair = pairing(context, stack, kind)
+            full = context.with_durable_echo(pair, stack)
+            resumed = context.with_durable_echo(pair, stack, tickets=1)
             for version in ("1.3", "1.2"):
-                for resume in (False, True):
-                    title = f"{kind.upper()}, TLS {version}, {'resumed' if resume else 'full'}"
-                    results.append(_handshake_rows(context, pair, title, version, resume))
+                title = f"{kind.upper()}, TLS {version}, "
+                results.append(_bare_row(context, pair, title + "full", version))
+                results += _request_rows(context, pair, full, title + "full", version, False)
+                results += _request_rows(context, pair, resumed, title + "resumed", version, True)
     return results
 
 
@@ -245,13 +280,14 @@ def create(context):
                     Load(context.programs, kmipd, "create", connections))
             slices = context.turns(loads)
         subject, ceiling = ("kmipd", "commit") if "kmipd" in slices else ("commit", None)
-        results.append(compare("create", _count(connections, "connection"), slices, subject, ceiling))
+        results.append(compare("create", _count(connections, "connection"), slices, subject,
+                               ceiling))
     return results
 
 
 def _idle_kib(context, server, connections):
     """Growth of the server's resident memory, in KiB a connection, after one request on each."""
-    with Load(context.programs, server, "discover", min(256, connections // 4)) as load:
+    with Load(context.programs, server, "discover", min(64, connections)) as load:
         load.run(200)  # what the first connections cost once and for all
     before = server.resident_bytes()
     with Load(context.programs, server, "discover", connections, sources=SOURCES) as load:
@@ -331,8 +367,8 @@ def _peer_rows(context, servers, ids):
                              ids=ids[name] if operation == "get" else None))
                      for name, server in servers.items()},
                     3, lambda load: load.run(context.effort.peer_ms))
-            results.append(compare("peer", f"{operation.title()}, {_count(connections, 'connection')}",
-                                   slices, *servers))
+            title = f"{operation.title()}, {_count(connections, 'connection')}"
+            results.append(compare("peer", title, slices, *servers))
     return results
 
 

@@ -169,6 +169,9 @@ def test_kept_new_and_resumed_connections(tmp_path):
             kept = load.count(500)
         with Load(programs, echo, "discover", 4, connect=True, resume=True, tls="1.3") as load:
             resumed = load.count(40)
+        with Load(programs, echo, "discover", 4, bare=True) as load:
+            bare = load.count(40)
     assert (kept.report["requests"], kept.report["answer"]) == (500, 400)
     assert kept.metrics()["server_cpu_us"] > 0
     assert (resumed.units, resumed.report["resumed"]) == (40, 36)
+    assert (bare.units, bare.report["requests"], bare.report["handshakes"]) == (40, 0, 40)
