@@ -69,8 +69,7 @@ enum status address_parse(const char *text, union address *ret_address, struct e
 
 unsigned address_port(const union address *address)
 {
-    return ntohs(address->any.sa_family == AF_INET6 ? address->v6.sin6_port
-                                                    : address->v4.sin_port);
+    return ntohs(address->any.sa_family == AF_INET6 ? address->v6.sin6_port : address->v4.sin_port);
 }
 
 void address_text(const union address *address, char *ret_text, size_t size)
@@ -98,10 +97,11 @@ static enum status bind_failed(const union address *address, int number, struct 
     address_text(address, text, sizeof(text));
     switch (number) {
     case EADDRINUSE:
-        return error_set(error, STATUS_EXISTS,
-                         "cannot listen on %s: the port is in use (`ss -ltnp sport = :%u` names the "
-                         "program); stop it or listen on another port",
-                         text, address_port(address));
+        return error_set(
+            error, STATUS_EXISTS,
+            "cannot listen on %s: the port is in use (`ss -ltnp sport = :%u` names the "
+            "program); stop it or listen on another port",
+            text, address_port(address));
     case EADDRNOTAVAIL:
         return error_set(error, STATUS_INVALID_ARGUMENT,
                          "cannot listen on %s: this machine does not have that address (`ip "
@@ -152,8 +152,7 @@ static bool nobody_listens(const union address *address)
     return true;
 }
 
-enum status address_listen(union address *address, bool first, int *ret_socket,
-                           struct error *error)
+enum status address_listen(union address *address, bool first, int *ret_socket, struct error *error)
 {
     if (first && address_port(address) != 0 && !nobody_listens(address))
         return bind_failed(address, errno, error);

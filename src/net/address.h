@@ -16,8 +16,8 @@ union address {
 };
 
 /* Parses "192.0.2.1:5696" or "[2001:db8::1]:5696"; numbers only. STATUS_INVALID_ARGUMENT. */
-enum status address_parse(const char *text, union address *ret_address, struct error *error)
-    MUST_USE;
+enum status address_parse(const char *text, union address *ret_address,
+                          struct error *error) MUST_USE;
 
 /* Writes the form that address_parse() reads, an IPv4-mapped address as IPv4; `size` >= 64. */
 void address_text(const union address *address, char *ret_text, size_t size);

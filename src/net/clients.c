@@ -15,8 +15,8 @@ enum {
 /* Links are indices into entries[]; 0 is the end of the list of unused entries. */
 struct entry {
     uint8_t fingerprint[NET_FINGERPRINT_SIZE];
-    uint32_t chain;       /* next of the same bucket, 0 none */
-    uint32_t older;       /* neighbours in the list of unused entries, when connections is 0 */
+    uint32_t chain; /* next of the same bucket, 0 none */
+    uint32_t older; /* neighbours in the list of unused entries, when connections is 0 */
     uint32_t younger;
     uint32_t connections;
     uint32_t offers; /* tickets left to offer */

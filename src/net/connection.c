@@ -497,8 +497,8 @@ static enum wait wait_of(const struct net_connection *connection)
 static void stamp(struct net_connection *connection)
 {
     enum wait wait = wait_of(connection);
-    bool old = wait != WAIT_IDLE ||
-               connection->loop->now - connection->deadline.since >= STAMP_EVERY;
+    bool old =
+        wait != WAIT_IDLE || connection->loop->now - connection->deadline.since >= STAMP_EVERY;
     if (wait != connection->wait || (connection->progress && old))
         wait_for(connection, wait);
 }

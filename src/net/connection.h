@@ -20,18 +20,18 @@ struct net_connection {
     int fd;
     enum connection_state state;
     enum wait wait;
-    uint32_t interest; /* what epoll watches for */
-    bool outstanding;  /* the handler has a frame and has not answered */
-    bool delivering;   /* the handler is being called */
-    bool spoke;        /* a frame came, or what can be none */
-    bool known;        /* and was let in: counted in clients, session made */
-    bool progress;     /* a frame or an answer passed since the deadline was stamped */
-    bool offer_ticket; /* one is due with the first answer */
-    bool warm;         /* is in loop->warm[] */
-    bool closing;      /* nothing more is read; closed when everything is written */
+    uint32_t interest;              /* what epoll watches for */
+    bool outstanding;               /* the handler has a frame and has not answered */
+    bool delivering;                /* the handler is being called */
+    bool spoke;                     /* a frame came, or what can be none */
+    bool known;                     /* and was let in: counted in clients, session made */
+    bool progress;                  /* a frame or an answer passed since the deadline was stamped */
+    bool offer_ticket;              /* one is due with the first answer */
+    bool warm;                      /* is in loop->warm[] */
+    bool closing;                   /* nothing more is read; closed when everything is written */
     struct net_reply *reply;        /* by net_answer(), any thread, until the loop has it */
     struct net_reply *reply_inside; /* by net_answer() from inside the handler's call */
-    struct net_connection *next; /* in loop->answered or loop->dead */
+    struct net_connection *next;    /* in loop->answered or loop->dead */
     void *session;
     struct carry input;  /* read and not yet handled */
     struct carry unsent; /* answers that the socket did not take */

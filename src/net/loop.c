@@ -213,8 +213,8 @@ static void expire(struct loop *loop)
 {
     for (unsigned i = 0; i < WAIT_COUNT; ++i)
         while (deadline_next(&loop->waiting[i]) <= loop->now)
-            connection_expired(CONTAINER_OF(deadline_oldest(&loop->waiting[i]),
-                                            struct net_connection, deadline));
+            connection_expired(
+                CONTAINER_OF(deadline_oldest(&loop->waiting[i]), struct net_connection, deadline));
     if (loop->accept_again != 0 && loop->accept_again <= loop->now && !loop->draining)
         pause_accepting(loop, false);
 }

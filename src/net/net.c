@@ -99,24 +99,22 @@ static enum status make_contexts(struct net *net, const struct identity *identit
 {
     enum status status = STATUS_OK;
     for (unsigned i = 0; status == STATUS_OK && i < net->loop_count; ++i)
-        status = tls_context_make(identity, net->tickets, net->legacy_ciphers, &ret_contexts[i],
-                                  error);
+        status =
+            tls_context_make(identity, net->tickets, net->legacy_ciphers, &ret_contexts[i], error);
     for (unsigned i = 0; status != STATUS_OK && i < net->loop_count; ++i)
         SSL_CTX_free(ret_contexts[i]);
     return status;
 }
 
-static enum status load_certificate(struct net *net, struct error *ret_warning,
-                                    struct error *error)
+static enum status load_certificate(struct net *net, struct error *ret_warning, struct error *error)
 {
     struct identity identity;
-    enum status status = identity_load(net->certificate_file, net->key_file, &identity,
-                                       ret_warning, error);
+    enum status status =
+        identity_load(net->certificate_file, net->key_file, &identity, ret_warning, error);
     if (status != STATUS_OK)
         return status;
     SSL_CTX **contexts = calloc(net->loop_count, sizeof(SSL_CTX *));
-    status = contexts == NULL ? no_memory(error)
-                              : make_contexts(net, &identity, contexts, error);
+    status = contexts == NULL ? no_memory(error) : make_contexts(net, &identity, contexts, error);
     for (unsigned i = 0; status == STATUS_OK && i < net->loop_count; ++i)
         loop_set_tls(&net->loops[i], contexts[i]);
     free(contexts);
@@ -189,8 +187,7 @@ void net_counters(struct net *net, struct net_counters *ret_counters)
     *ret_counters = (struct net_counters){0};
     for (unsigned i = 0; i < net->loop_count; ++i) {
         struct loop_counters *counters = &net->loops[i].counters;
-#define ADD(name)                                                                                  \
-    ret_counters->name += atomic_load_explicit(&counters->name, memory_order_relaxed);
+#define ADD(name) ret_counters->name += atomic_load_explicit(&counters->name, memory_order_relaxed);
         LOOP_COUNTERS(ADD)
 #undef ADD
     }

@@ -85,11 +85,11 @@ struct net_options {
     /* Of one certificate, that sent a frame; above it: closed at the first frame. Those without a
      * certificate count as one. */
     unsigned connections_per_certificate;
-    unsigned handshake_seconds;           /* accept to finished */
-    unsigned frame_seconds;               /* first byte to last byte of a frame; and to send one */
-    unsigned idle_seconds;                /* between frames, and before the first */
-    const char *certificate_file;         /* PEM, the server's, and its chain without the root */
-    const char *key_file;                 /* PEM, mode 0600 */
+    unsigned handshake_seconds;   /* accept to finished */
+    unsigned frame_seconds;       /* first byte to last byte of a frame; and to send one */
+    unsigned idle_seconds;        /* between frames, and before the first */
+    const char *certificate_file; /* PEM, the server's, and its chain without the root */
+    const char *key_file;         /* PEM, mode 0600 */
     bool legacy_ciphers; /* also AES-CBC and RSA key exchange in TLS 1.2, for very old clients */
 };
 
@@ -113,8 +113,8 @@ struct net_counters {
  * with a warning in *ret_warning, because a data centre must boot; empty if none).
  */
 enum status net_start(const struct net_options *options, const struct net_handler *handler,
-                      struct net **ret_net, struct error *ret_warning, struct error *error)
-    MUST_USE;
+                      struct net **ret_net, struct error *ret_warning,
+                      struct error *error) MUST_USE;
 
 /* The port that is bound. */
 unsigned net_port(const struct net *net);

@@ -154,8 +154,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     struct tickets *tickets = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     (void)pthread_mutex_lock(&tickets->lock);
     rotate(tickets, clock_monotonic());
-    int result = sealing ? seal(tickets, name, iv, cipher, mac)
-                         : open(tickets, name, iv, cipher, mac);
+    int result =
+        sealing ? seal(tickets, name, iv, cipher, mac) : open(tickets, name, iv, cipher, mac);
     (void)pthread_mutex_unlock(&tickets->lock);
     return result;
 }

@@ -15,7 +15,7 @@ enum {
 };
 
 /* ECDHE first (forward secrecy); GCM and ChaCha20-Poly1305 cost half of CBC. */
-#define CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
+#define CIPHERS        "ECDHE+AESGCM:ECDHE+CHACHA20"
 #define LEGACY_CIPHERS CIPHERS ":ECDHE+AES:RSA+AESGCM:RSA+AES:!AESCCM:!PSK:!SRP:!DSS"
 #define GROUPS         "X25519:P-256:P-384"
 
@@ -36,8 +36,7 @@ void tls_release_buffers(SSL *ssl)
     (void)SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
 }
 
-static enum status cannot_read(const char *what, const char *file, int number,
-                               struct error *error)
+static enum status cannot_read(const char *what, const char *file, int number, struct error *error)
 {
     return error_set_errno(error, STATUS_IO, number, "cannot read the %s file %s", what, file);
 }
@@ -190,10 +189,9 @@ static bool set_identity(SSL_CTX *context, const struct identity *identity)
 static void set_behaviour(SSL_CTX *context)
 {
     static const unsigned char session_context[] = "kmipd";
-    (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                           SSL_OP_CLEANSE_PLAINTEXT |
-                                           SSL_OP_CIPHER_SERVER_PREFERENCE |
-                                           SSL_OP_PRIORITIZE_CHACHA);
+    (void)SSL_CTX_set_options(
+        context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CLEANSE_PLAINTEXT |
+                     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     /* Not SSL_MODE_RELEASE_BUFFERS: see tls_release_buffers(). */
     (void)SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
                                         SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |

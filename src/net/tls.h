@@ -11,7 +11,7 @@
 /* The certificate, its chain and its key. */
 struct identity {
     X509 *certificate;
-    STACK_OF(X509) *chain;
+    STACK_OF(X509) * chain;
     EVP_PKEY *key;
 };
 
@@ -32,8 +32,8 @@ void identity_free(struct identity *identity);
  * is too small), STATUS_NO_MEMORY.
  */
 enum status tls_context_make(const struct identity *identity, struct tickets *tickets,
-                             bool legacy_ciphers, SSL_CTX **ret_context, struct error *error)
-    MUST_USE;
+                             bool legacy_ciphers, SSL_CTX **ret_context,
+                             struct error *error) MUST_USE;
 
 /*
  * Gives back the record buffers (32 KiB) of a connection in which nothing is pending; otherwise

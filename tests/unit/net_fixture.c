@@ -297,8 +297,7 @@ void fixture_stop(unsigned milliseconds)
     fixture.net = NULL;
 }
 
-void fixture_refuse(const struct net_options *options, enum status status,
-                    struct error *ret_error)
+void fixture_refuse(const struct net_options *options, enum status status, struct error *ret_error)
 {
     struct error warning;
     *ret_error = (struct error){0};

@@ -48,7 +48,7 @@ struct seen {
     unsigned released;
     unsigned malformed;
     unsigned too_large;
-    unsigned overlaps; /* frames that came before the answer to the one before: none */
+    unsigned overlaps;    /* frames that came before the answer to the one before: none */
     bool refuse;          /* opened() returns NULL */
     struct net_peer peer; /* the last one opened */
     char events[16384];
@@ -76,7 +76,7 @@ int fixture_tear_down_all(void **state);
 int fixture_set_up(void **state);
 int fixture_tear_down(void **state);
 
-#define net_test(function) \
+#define net_test(function)                                                                         \
     cmocka_unit_test_setup_teardown(function, fixture_set_up, fixture_tear_down)
 
 /* Two loops on a free port of 127.0.0.1, limits far away. */
@@ -85,8 +85,7 @@ void fixture_start(const struct net_options *options);
 void fixture_stop(unsigned milliseconds);
 
 /* Starting must fail so; its text is in *ret_error. */
-void fixture_refuse(const struct net_options *options, enum status status,
-                    struct error *ret_error);
+void fixture_refuse(const struct net_options *options, enum status status, struct error *ret_error);
 
 /* A number in `seen`, and the last peer there. */
 unsigned number(const unsigned *of_seen);

@@ -41,7 +41,7 @@ static void frames_are_answered(void **state)
 
 static void big_frames_are_answered(void **state)
 {
-    static const size_t sizes[] = {4088,  4096,  4104,  16376, 16384,
+    static const size_t sizes[] = {4088,  4096,  4104,  16376,  16384,
                                    16392, 32768, 32776, 262144, FRAME_MAX};
     start_usual();
     struct peer peer = connect_usual();
@@ -275,8 +275,10 @@ static void nothing_is_handled_behind_the_end(void **state)
 }
 
 static const uint8_t no_frames[][HEADER] = {
-    {'G', 'E', 'T', ' ', '/', ' ', 'H', 'T'},   {0x00, 0x00, 0x78, 0x01, 0, 0, 0, 8},
-    {0x42, 0x00, 0x78, 0x02, 0, 0, 0, 8},       {0x42, 0x00, 0x78, 0x01, 0, 0, 0, 7},
+    {'G', 'E', 'T', ' ', '/', ' ', 'H', 'T'},
+    {0x00, 0x00, 0x78, 0x01, 0, 0, 0, 8},
+    {0x42, 0x00, 0x78, 0x02, 0, 0, 0, 8},
+    {0x42, 0x00, 0x78, 0x01, 0, 0, 0, 7},
     {0x42, 0x00, 0x78, 0x01, 0xff, 0xff, 0xff, 0xff},
 };
 
@@ -345,8 +347,7 @@ static void a_client_may_vanish_while_it_is_answered(void **state)
     start_usual();
     for (unsigned i = 0; i < 20; ++i) {
         struct peer peer = connect_usual();
-        peer_send(&peer,
-                  frame_make(memory, sizeof(memory), i % 2 == 0 ? ORDER_BIG : ORDER_LATER));
+        peer_send(&peer, frame_make(memory, sizeof(memory), i % 2 == 0 ? ORDER_BIG : ORDER_LATER));
         if (i % 4 < 2)
             peer_reset(&peer);
         else

@@ -48,8 +48,8 @@ static void any_client_certificate_is_let_in(void **state)
     start_usual();
     for (unsigned i = 0; i < ARRAY_COUNT(rows); ++i)
         for (unsigned version = 0; version < ARRAY_COUNT(versions); ++version) {
-            struct credentials client = credentials_make(
-                rows[i].type, rows[i].bits, "any", rows[i].from_day, rows[i].to_day);
+            struct credentials client = credentials_make(rows[i].type, rows[i].bits, "any",
+                                                         rows[i].from_day, rows[i].to_day);
             SSL_CTX *context = peer_context(&client, versions[version]);
             uint8_t fingerprint[NET_FINGERPRINT_SIZE];
             credentials_fingerprint(&client, fingerprint);
@@ -112,9 +112,8 @@ static EVP_PKEY *forge_key(const struct credentials *victim)
                                                      sizeof(public), &size),
                      1);
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
-    assert_int_equal(OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "P-256",
-                                                     0),
-                     1);
+    assert_int_equal(
+        OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0), 1);
     assert_int_equal(
         OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, public, size), 1);
     assert_int_equal(OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, private), 1);
@@ -180,8 +179,7 @@ static bool shakes_hands_with(const char *ciphers)
 static void cbc_and_rsa_key_exchange_are_for_those_who_ask(void **state)
 {
     static const char *const legacy_ciphers[] = {"AES128-SHA256", "AES256-SHA", "AES128-GCM-SHA256",
-                                                 "ECDHE-RSA-AES128-SHA256",
-                                                 "ECDHE-RSA-AES256-SHA"};
+                                                 "ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES256-SHA"};
     static const char *const modern_ciphers[] = {"ECDHE-RSA-AES128-GCM-SHA256",
                                                  "ECDHE-RSA-AES256-GCM-SHA384",
                                                  "ECDHE-RSA-CHACHA20-POLY1305"};
@@ -213,9 +211,9 @@ static void good_ciphers_come_first(void **state)
     credentials_write(&rsa, fixture.certificate_file, fixture.key_file);
     options.legacy_ciphers = true;
     fixture_start(&options);
-    assert_int_equal(SSL_CTX_set_cipher_list(
-                         fixture.tls12, "AES128-SHA256:AES256-SHA:ECDHE-RSA-AES128-SHA256:"
-                                        "ECDHE-RSA-AES128-GCM-SHA256"),
+    assert_int_equal(SSL_CTX_set_cipher_list(fixture.tls12,
+                                             "AES128-SHA256:AES256-SHA:ECDHE-RSA-AES128-SHA256:"
+                                             "ECDHE-RSA-AES128-GCM-SHA256"),
                      1);
     struct peer peer = peer_connect(fixture.tls12, fixture.port, NULL);
     assert_string_equal(SSL_get_cipher(peer.ssl), "ECDHE-RSA-AES128-GCM-SHA256");

@@ -17,7 +17,6 @@
 
 #include <cmocka.h>
 
-
 enum { PATIENCE_SECONDS = 10, DAY_SECONDS = 24 * 60 * 60 };
 
 static EVP_PKEY *make_key(const char *type, unsigned bits)
@@ -42,10 +41,10 @@ struct credentials credentials_make(const char *key_type, unsigned bits, const c
     assert_int_equal(ASN1_INTEGER_set(X509_get_serialNumber(made.certificate), serial), 1);
     assert_int_equal(X509_set_subject_name(made.certificate, subject), 1);
     assert_int_equal(X509_set_issuer_name(made.certificate, subject), 1);
-    assert_non_null(X509_gmtime_adj(X509_getm_notBefore(made.certificate),
-                                    (long)from_day * DAY_SECONDS));
-    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(made.certificate),
-                                    (long)to_day * DAY_SECONDS));
+    assert_non_null(
+        X509_gmtime_adj(X509_getm_notBefore(made.certificate), (long)from_day * DAY_SECONDS));
+    assert_non_null(
+        X509_gmtime_adj(X509_getm_notAfter(made.certificate), (long)to_day * DAY_SECONDS));
     assert_int_equal(X509_set_pubkey(made.certificate, made.key), 1);
     assert_true(X509_sign(made.certificate, made.key, EVP_sha256()) > 0);
     X509_NAME_free(subject);
@@ -120,8 +119,7 @@ struct peer peer_connect_plain(unsigned port)
     return peer;
 }
 
-bool peer_try_connect(SSL_CTX *context, unsigned port, SSL_SESSION *session,
-                      struct peer *ret_peer)
+bool peer_try_connect(SSL_CTX *context, unsigned port, SSL_SESSION *session, struct peer *ret_peer)
 {
     ERR_clear_error();
     if (!connect_plain(port, ret_peer))

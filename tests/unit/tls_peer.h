@@ -39,8 +39,7 @@ struct peer peer_connect_plain(unsigned port);
 struct peer peer_connect(SSL_CTX *context, unsigned port, SSL_SESSION *session);
 
 /* The same, but returns whether it succeeded (for TLS 1.3: as far as the client sees). Any thread. */
-bool peer_try_connect(SSL_CTX *context, unsigned port, SSL_SESSION *session,
-                      struct peer *ret_peer);
+bool peer_try_connect(SSL_CTX *context, unsigned port, SSL_SESSION *session, struct peer *ret_peer);
 
 void peer_send(const struct peer *peer, struct bytes bytes);
 
