@@ -40,7 +40,7 @@ def connect(server, version=enums.KMIPVersion.KMIP_1_2):
     )
 
 
-@pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: version.name)
+@pytest.fixture(params=VERSIONS, ids=lambda version: version.name)
 def client(kmipd, request):
     if not hasattr(ssl, "wrap_socket"):
         pytest.skip("this PyKMIP needs ssl.wrap_socket, which this Python no longer has")
