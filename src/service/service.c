@@ -333,8 +333,8 @@ static void bad_frame(void *context, void *session, struct net_connection *conne
 {
     struct service *service = context;
     /* What there is of a frame that is far too long is enough to find its version in. */
-    if (header.size > WORK_MEMORY / 2)
-        header.size = WORK_MEMORY / 2;
+    if (header.size > WORK_MEMORY / 4)
+        header.size = WORK_MEMORY / 4;
     struct work *work = begin(service, session, connection, header);
     if (work == NULL)
         return;

@@ -5,6 +5,16 @@
 
 #include "base/secret.h"
 
+#define SLAB_WORKS 64 /* that a pool grows by */
+
+struct work_slab {
+    struct work_slab *next;
+    uint8_t *memory;
+    size_t size; /* of memory */
+    size_t count;
+    struct work works[];
+};
+
 static void init_work(struct work_pool *pool, struct work *work, uint8_t *memory)
 {
     work->pool = pool;
@@ -16,51 +26,43 @@ static void init_work(struct work_pool *pool, struct work *work, uint8_t *memory
     pool->free = work;
 }
 
-enum status work_pool_open(struct work_pool *pool, struct service *service, struct core *core,
-                           size_t count)
+static enum status add_slab(struct work_pool *pool, size_t count)
 {
-    *pool = (struct work_pool){.core = core, .service = service, .count = count};
-    pool->slab_size = count * WORK_MEMORY;
-    pool->slab = locked_allocate(pool->slab_size);
-    pool->works = calloc(count, sizeof(*pool->works));
-    if (pool->slab == NULL || pool->works == NULL) {
-        work_pool_close(pool);
+    struct work_slab *slab = calloc(1, sizeof(*slab) + count * sizeof(slab->works[0]));
+    if (slab == NULL)
+        return STATUS_NO_MEMORY;
+    slab->size = count * WORK_MEMORY;
+    slab->count = count;
+    slab->memory = locked_allocate(slab->size);
+    if (slab->memory == NULL) {
+        free(slab);
         return STATUS_NO_MEMORY;
     }
     for (size_t i = 0; i < count; i++)
-        init_work(pool, &pool->works[i], pool->slab + i * WORK_MEMORY);
+        init_work(pool, &slab->works[i], slab->memory + i * WORK_MEMORY);
+    slab->next = pool->slabs;
+    pool->slabs = slab;
     return STATUS_OK;
 }
 
-static bool is_of_slab(const struct work *work)
+enum status work_pool_open(struct work_pool *pool, struct service *service, struct core *core,
+                           size_t count)
 {
-    const struct work_pool *pool = work->pool;
-    return work >= pool->works && work < pool->works + pool->count;
+    *pool = (struct work_pool){.core = core, .service = service};
+    return add_slab(pool, count);
 }
 
 void work_pool_close(struct work_pool *pool)
 {
-    for (size_t i = 0; i < pool->count && pool->works != NULL; i++)
-        if (pool->works[i].pool != NULL)
-            request_free(&pool->works[i].request);
-    free(pool->works);
-    locked_free(pool->slab, pool->slab_size);
-    *pool = (struct work_pool){0};
-}
-
-/* Beyond those made beforehand: one of its own, freed after use. */
-static struct work *make_extra(struct work_pool *pool)
-{
-    struct work *work = calloc(1, sizeof(*work));
-    uint8_t *memory = locked_allocate(WORK_MEMORY);
-    if (work == NULL || memory == NULL) {
-        free(work);
-        locked_free(memory, WORK_MEMORY);
-        return NULL;
+    while (pool->slabs != NULL) {
+        struct work_slab *slab = pool->slabs;
+        pool->slabs = slab->next;
+        for (size_t i = 0; i < slab->count; i++)
+            request_free(&slab->works[i].request);
+        locked_free(slab->memory, slab->size);
+        free(slab);
     }
-    init_work(pool, work, memory);
-    pool->free = work->next;
-    return work;
+    pool->free = NULL;
 }
 
 static bool use_memory(struct work *work, struct bytes frame, size_t size)
@@ -81,7 +83,7 @@ static bool use_memory(struct work *work, struct bytes frame, size_t size)
 static bool place_frame(struct work *work, struct bytes frame)
 {
     if (frame.size > WORK_MEMORY / 2)
-        return use_memory(work, frame, frame.size + WORK_MEMORY);
+        return use_memory(work, frame, frame.size + 2 * WORK_MEMORY);
     memcpy(work->memory, frame.data, frame.size);
     work->frame = bytes_of(work->memory, frame.size);
     request_set_reply(&work->request, work->memory + frame.size, WORK_MEMORY - frame.size);
@@ -90,13 +92,10 @@ static bool place_frame(struct work *work, struct bytes frame)
 
 struct work *work_take(struct work_pool *pool, struct bytes frame)
 {
-    struct work *work = pool->free;
-    if (work != NULL)
-        pool->free = work->next;
-    else
-        work = make_extra(pool);
-    if (work == NULL)
+    if (pool->free == NULL && add_slab(pool, SLAB_WORKS) != STATUS_OK)
         return NULL;
+    struct work *work = pool->free;
+    pool->free = work->next;
     work->attempts = 0;
     work->unrecorded = false;
     if (place_frame(work, frame))
@@ -123,14 +122,8 @@ void work_give_back(struct work *work)
     struct work_pool *pool = work->pool;
     request_reset(&work->request);
     return_memory(work);
-    if (is_of_slab(work)) {
-        work->next = pool->free;
-        pool->free = work;
-        return;
-    }
-    request_free(&work->request);
-    locked_free(work->own_memory, WORK_MEMORY);
-    free(work);
+    work->next = pool->free;
+    pool->free = work;
 }
 
 bool work_grow_reply(struct work *work, size_t maximum)
@@ -138,7 +131,7 @@ bool work_grow_reply(struct work *work, size_t maximum)
     size_t reply = work->memory_size - work->frame.size;
     if (reply >= maximum)
         return false;
-    size_t larger = reply * 4 < maximum ? reply * 4 : maximum;
+    size_t larger = reply * 8 < maximum ? reply * 8 : maximum;
     /* request_reset() wipes the old answer before its memory goes. */
     request_reset(&work->request);
     return use_memory(work, work->frame, work->frame.size + larger);

@@ -5,7 +5,7 @@
 
 #include "service/service.h"
 
-#define WORK_MEMORY 8192 /* frame and answer of nearly every request */
+#define WORK_MEMORY 4096 /* frame and answer of nearly every request */
 
 struct work_pool;
 
@@ -37,15 +37,17 @@ struct work {
     struct work *next;
 };
 
-/* The works of one loop; taken and given back on its thread. */
+struct work_slab;
+
+/*
+ * The works of one loop; taken and given back on its thread. It grows by slabs when more requests
+ * are in flight than ever before, and keeps them: locking memory costs more than a request.
+ */
 struct work_pool {
     struct work *free;
     struct core *core;
     struct service *service;
-    uint8_t *slab;
-    size_t slab_size;
-    struct work *works; /* the array over the slab */
-    size_t count;
+    struct work_slab *slabs;
 };
 
 enum status work_pool_open(struct work_pool *pool, struct service *service, struct core *core,
