@@ -193,6 +193,36 @@ static void test_note_joins_the_detail(void **state)
     json_decref(json);
 }
 
+static void expect_no_line(const char *line)
+{
+    struct audit_line parsed;
+    assert_false(audit_line_parse(bytes_of_text(line), &parsed));
+}
+
+#define ZEROS "0000000000000000000000000000000000000000000000000000000000000000"
+#define CHAIN ",\"chain\":\"" ZEROS "\"}"
+
+static void test_lines_that_are_no_records(void **state)
+{
+    struct audit_line parsed;
+    assert_true(audit_line_parse(bytes_of_text("{\"seq\":18446744073709551615," CHAIN), &parsed));
+    assert_true(parsed.sequence == UINT64_MAX);
+    assert_true(
+        audit_line_parse(bytes_of_text("{\"seq\":7,\"previous\":\"" ZEROS "\"" CHAIN), &parsed));
+    assert_int_equal(parsed.previous.size, RECORD_DIGITS);
+    expect_no_line("");
+    expect_no_line("{\"seq\":1,");
+    expect_no_line(CHAIN);
+    expect_no_line("{\"seq\":" CHAIN);
+    expect_no_line("{\"seq\":0," CHAIN);
+    expect_no_line("{\"seq\":07," CHAIN);
+    expect_no_line("{\"seq\":+7," CHAIN);
+    expect_no_line("{\"seq\":18446744073709551616," CHAIN);
+    expect_no_line("{\"seq\":99999999999999999999999," CHAIN);
+    expect_no_line("{\"seq\":1" CHAIN " ");
+    expect_no_line(" {\"seq\":1," CHAIN);
+}
+
 /* ---- The chain ---- */
 
 /* Computes it as the header describes it, apart from the code under test. */
@@ -707,6 +737,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_no_control_character_is_written),
         cmocka_unit_test(test_long_text_is_cut_between_characters),
         cmocka_unit_test(test_the_longest_record_fits),
+        cmocka_unit_test(test_lines_that_are_no_records),
         cmocka_unit_test(test_note_joins_the_detail),
         TEST(test_chain_goes_on_through_files_and_restarts),
         TEST(test_head_is_the_last_durable_record),

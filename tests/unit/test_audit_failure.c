@@ -27,7 +27,9 @@ static struct {
     int why;
     size_t written_before; /* of a write that fails */
     atomic_uint data_syncs;
-    atomic_bool held; /* data syncs wait for `release` */
+    atomic_bool held;           /* data syncs wait for `release` */
+    atomic_bool halved;         /* the next write waits for `release` half-way */
+    atomic_bool pause_releases; /* whoever pauses lets the disk go instead */
     sem_t waiting;
     sem_t release;
 } disk = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -67,6 +69,8 @@ static bool fails(enum call call)
 
 ssize_t __real_pwrite64(int file, const void *data, size_t size, off_t offset);
 ssize_t __wrap_pwrite64(int file, const void *data, size_t size, off_t offset);
+int __real_nanosleep(const struct timespec *time, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 int __real_fdatasync(int file);
 int __wrap_fdatasync(int file);
 int __real_fsync(int file);
@@ -76,6 +80,11 @@ int __wrap_ftruncate64(int file, off_t size);
 
 ssize_t __wrap_pwrite64(int file, const void *data, size_t size, off_t offset)
 {
+    if (atomic_exchange(&disk.halved, false)) {
+        assert_int_equal(__real_pwrite64(file, data, size / 2, offset), size / 2);
+        (void)sem_post(&disk.waiting);
+        (void)sem_wait(&disk.release);
+    }
     if (!fails(CALL_WRITE))
         return __real_pwrite64(file, data, size, offset);
     int why = errno;
@@ -126,6 +135,13 @@ static void reset_disk(void)
     disk_is_well();
     (void)sem_init(&disk.waiting, 0, 0);
     (void)sem_init(&disk.release, 0, 0);
+}
+
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+    if (atomic_exchange(&disk.pause_releases, false))
+        disk_let_go();
+    return __real_nanosleep(time, left);
 }
 
 static int setup(void **state)
@@ -414,9 +430,10 @@ static void test_all_that_wait_share_a_sync(void **state)
     support_expect_whole(*state, 1002);
 }
 
+/* Tickets of three records and of one by turns: where three do not fit, one still may. */
 static void test_what_waits_is_bounded(void **state)
 {
-    static struct counted tickets[20000];
+    static struct counted tickets[10000];
     static char detail[1024];
     memset(detail, 'x', sizeof(detail));
     struct counted first = {.ticket.done = note_call};
@@ -426,33 +443,53 @@ static void test_what_waits_is_bounded(void **state)
     struct bytes text = bytes_of(detail, sizeof(detail));
     struct audit_entry entry = {1, "kmip", text, text, text, text, text, text, text, text, text};
     for (unsigned i = 0; i < ARRAY_COUNT(tickets); i++) {
+        const struct audit_entry entries[] = {entry, entry, entry};
         tickets[i].ticket.done = note_call;
-        audit_append(audit, &entry, 1, &tickets[i].ticket);
+        audit_append(audit, entries, i % 2 == 0 ? 3 : 1, &tickets[i].ticket);
     }
     disk_let_go();
     wait_for_calls(ARRAY_COUNT(tickets) + 1);
     assert_int_equal(audit_health(audit), STATUS_OK);
     assert_int_equal(write_one(audit, 0), STATUS_OK);
-    unsigned taken = 0;
-    while (taken < ARRAY_COUNT(tickets) && tickets[taken].status == STATUS_OK)
-        taken++;
-    assert_in_range(taken, (64 << 20) / 10000, ARRAY_COUNT(tickets) - 1);
+    unsigned records = 0;
+    unsigned first_refused = 0;
+    unsigned last_taken = 0;
     for (unsigned i = 0; i < ARRAY_COUNT(tickets); i++) {
         assert_int_equal(tickets[i].order, i + 1);
-        assert_int_equal(tickets[i].status, i < taken ? STATUS_OK : STATUS_AUDIT_FAILED);
+        if (tickets[i].status == STATUS_OK) {
+            records += i % 2 == 0 ? 3 : 1;
+            last_taken = i;
+        } else if (first_refused == 0) {
+            first_refused = i;
+        }
     }
+    assert_in_range(records, (64 << 20) / 11000, (64 << 20) / 9000);
+    assert_int_equal(last_taken, first_refused + 1);
     audit_close(audit);
-    support_expect_whole(*state, taken + 2);
+    support_expect_whole(*state, records + 2);
 }
 
-/* A ticket of several records is done when the last one is durable; a failure between them fails
- * it, and all appended since. */
+/* The first one that fails appends others at once, which take the sequences that are free again. */
+static struct audit *failing_audit;
+static struct counted later[30];
+
+static void append_others(struct audit_ticket *ticket, enum status status)
+{
+    note_call(ticket, status);
+    for (unsigned i = 0; i < ARRAY_COUNT(later); i++) {
+        struct audit_entry entry = support_entry(i);
+        later[i].ticket.done = note_call;
+        audit_append(failing_audit, &entry, 1, &later[i].ticket);
+    }
+}
+
 static void test_failure_fails_all_that_wait(void **state)
 {
     static struct counted tickets[10];
-    struct counted first = {.ticket.done = note_call};
+    struct counted first = {.ticket.done = append_others};
     atomic_store(&calls_done, 0);
     struct audit *audit = support_open(*state, 0, 0);
+    failing_audit = audit;
     support_write(audit, 2);
     disk_hold(audit, &first.ticket);
     for (unsigned i = 0; i < ARRAY_COUNT(tickets); i++) {
@@ -462,13 +499,52 @@ static void test_failure_fails_all_that_wait(void **state)
     }
     disk_fails(CALL_DATASYNC, 0, 1, EIO);
     disk_let_go();
-    wait_for_calls(ARRAY_COUNT(tickets) + 1);
-    assert_int_equal(write_one(audit, 0), STATUS_OK);
+    wait_for_calls(1 + ARRAY_COUNT(tickets) + ARRAY_COUNT(later));
     assert_int_equal(first.status, STATUS_AUDIT_FAILED);
     for (unsigned i = 0; i < ARRAY_COUNT(tickets); i++)
         assert_int_equal(tickets[i].status, STATUS_AUDIT_FAILED);
+    for (unsigned i = 0; i < ARRAY_COUNT(later); i++) {
+        assert_int_equal(later[i].status, STATUS_OK);
+        assert_int_equal(later[i].ticket.sequence, 3 + i);
+    }
     audit_close(audit);
+    support_expect_whole(*state, 2 + ARRAY_COUNT(later));
+}
+
+/* ---- Reading ---- */
+
+/* The reader comes in the midst of a write, and looks again after a pause. */
+static void test_verified_in_the_midst_of_a_write(void **state)
+{
+    struct counted first = {.ticket.done = note_call};
+    atomic_store(&calls_done, 0);
+    struct audit *audit = support_open(*state, 0, 0);
+    support_write(audit, 2);
+    struct audit_entry entry = support_entry(0);
+    atomic_store(&disk.halved, true);
+    audit_append(audit, &entry, 1, &first.ticket);
+    (void)sem_wait(&disk.waiting);
+    atomic_store(&disk.pause_releases, true);
     support_expect_whole(*state, 3);
+    assert_false(atomic_load(&disk.pause_releases));
+    audit_close(audit);
+}
+
+/* Where nobody writes, there is nothing to wait for. */
+static void test_verified_after_a_crash_without_a_pause(void **state)
+{
+    struct audit *audit = support_open(*state, 0, 0);
+    support_write(audit, 3);
+    audit_close(audit);
+    const char *path = support_file(*state, 0);
+    size_t size;
+    uint8_t *data = support_read(path, &size);
+    support_replace(path, data, size - 10);
+    free(data);
+    atomic_store(&disk.pause_releases, true);
+    assert_int_equal(support_verify(*state), STATUS_OK);
+    assert_true(support_report.incomplete_tail);
+    assert_true(atomic_exchange(&disk.pause_releases, false));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, support_teardown)
@@ -489,6 +565,8 @@ int main(void)
         TEST(test_all_that_wait_share_a_sync),
         cmocka_unit_test_setup_teardown(test_what_waits_is_bounded, setup_large, support_teardown),
         TEST(test_failure_fails_all_that_wait),
+        TEST(test_verified_in_the_midst_of_a_write),
+        TEST(test_verified_after_a_crash_without_a_pause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -550,6 +550,46 @@ static void test_zeros_that_no_power_cut_leaves(void **state)
     unload(&group.log);
 }
 
+/* What stands where a record should begin, and how it is taken. */
+static void test_tails(void **state)
+{
+    static uint8_t data[1 << 18];
+    static const struct {
+        size_t text_end;       /* from the beginning on */
+        size_t newline;        /* where one is among it; 0: none */
+        size_t more, more_end; /* text behind zeros */
+        enum scan_tail expected;
+    } rows[] = {
+        {0, 0, 0, 0, SCAN_TAIL_CLEAN},
+        {1, 0, 0, 0, SCAN_TAIL_UNFINISHED},
+        {65535, 0, 0, 0, SCAN_TAIL_UNFINISHED},
+        {65536, 0, 0, 0, SCAN_TAIL_BROKEN}, /* no record is so long */
+        {100, 50, 0, 0, SCAN_TAIL_BROKEN},
+        {512, 0, 1024, 1025, SCAN_TAIL_UNFINISHED},
+        {0, 0, 512, 600, SCAN_TAIL_UNFINISHED},
+        {100, 0, 512, 600, SCAN_TAIL_BROKEN},
+        {512, 0, 1023, 1025, SCAN_TAIL_BROKEN},
+        {512, 100, 1024, 1025, SCAN_TAIL_BROKEN},
+    };
+    const char *path = *state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        memset(data, 0, sizeof(data));
+        memset(data, 'x', rows[i].text_end);
+        memset(data + rows[i].more, 'x', rows[i].more_end - rows[i].more);
+        if (rows[i].newline > 0)
+            data[rows[i].newline] = '\n';
+        support_replace(path, data, sizeof(data));
+        int file = open(path, O_RDONLY | O_CLOEXEC);
+        enum scan_tail tail;
+        uint64_t size;
+        assert_int_equal(scan_tail(file, 0, &tail, &size), STATUS_OK);
+        assert_int_equal(tail, rows[i].expected);
+        assert_int_equal(size, rows[i].more_end > 0 ? rows[i].more_end : rows[i].text_end);
+        (void)close(file);
+    }
+    assert_int_equal(unlink(path), 0);
+}
+
 /* More stands behind the hole than is ever written without a sync. */
 static void test_hole_far_from_the_end(void **state)
 {
@@ -597,6 +637,7 @@ int main(void)
         TEST(test_cut_in_the_first_record_of_a_file),
         TEST(test_sectors_lost),
         TEST(test_zeros_that_no_power_cut_leaves),
+        TEST(test_tails),
         TEST(test_hole_far_from_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
