@@ -79,7 +79,9 @@ struct backend_type {
 
     enum status (*adapter_insert)(struct backend *backend, struct adapter_row *row);
     enum status (*adapter_update)(struct backend *backend, const struct adapter_row *row);
-    enum status (*adapter_delete)(struct backend *backend, int64_t adapter);
+    /* Deletes the adapter with what belongs to it; or, when that is much, a part of its objects,
+     * and *ret_more tells to call again. PERMISSION_DENIED, NOT_FOUND. */
+    enum status (*adapter_delete)(struct backend *backend, int64_t adapter, bool *ret_more);
     enum status (*certificate_insert)(struct backend *backend, const struct certificate_row *row);
     enum status (*certificate_delete)(struct backend *backend, int64_t adapter,
                                       enum backend_certificate_key key, struct bytes value);

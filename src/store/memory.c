@@ -487,7 +487,7 @@ static enum status delete_certificates(struct memory *memory, int64_t adapter)
     return status;
 }
 
-static enum status memory_adapter_delete(struct backend *backend, int64_t adapter)
+static enum status memory_adapter_delete(struct backend *backend, int64_t adapter, bool *ret_more)
 {
     struct memory *memory = memory_of(backend);
     struct adapter_row *row = find_adapter(memory, adapter);
@@ -495,6 +495,7 @@ static enum status memory_adapter_delete(struct backend *backend, int64_t adapte
         return STATUS_NOT_FOUND;
     if (has_live_objects(memory, adapter))
         return STATUS_PERMISSION_DENIED;
+    *ret_more = false;
     enum status status = delete_objects(memory, adapter);
     if (status == STATUS_OK)
         status = delete_certificates(memory, adapter);

@@ -131,7 +131,7 @@ enum status sqlite_update(struct backend *backend, struct stored_object *object,
 
 enum status sqlite_adapter_insert(struct backend *backend, struct adapter_row *row);
 enum status sqlite_adapter_update(struct backend *backend, const struct adapter_row *row);
-enum status sqlite_adapter_delete(struct backend *backend, int64_t adapter);
+enum status sqlite_adapter_delete(struct backend *backend, int64_t adapter, bool *ret_more);
 enum status sqlite_certificate_insert(struct backend *backend, const struct certificate_row *row);
 enum status sqlite_certificate_delete(struct backend *backend, int64_t adapter,
                                       enum backend_certificate_key key, struct bytes value);
@@ -167,6 +167,8 @@ enum write_statement {
     WRITE_OBJECT_INSERT,
     WRITE_OBJECT_FIND,
     WRITE_OBJECT_UPDATE,
+    WRITE_OBJECT_OF_ADAPTER,
+    WRITE_OBJECT_DELETE,
     WRITE_TERM_INSERT,
     WRITE_TERM_DELETE,
     WRITE_NAME_FIND,
@@ -175,9 +177,8 @@ enum write_statement {
     WRITE_CLASS_ADD,
     WRITE_ADAPTER_INSERT,
     WRITE_ADAPTER_UPDATE,
+    WRITE_ADAPTER_FIND,
     WRITE_ADAPTER_LIVE,
-    WRITE_ADAPTER_DELETE_TERMS,
-    WRITE_ADAPTER_DELETE_OBJECTS,
     WRITE_ADAPTER_DELETE_CLASSES,
     WRITE_ADAPTER_DELETE_CERTIFICATES,
     WRITE_ADAPTER_DELETE,
@@ -217,6 +218,9 @@ static inline struct sqlite_store *sqlite_store_of(struct backend *backend)
 {
     return CONTAINER_OF(backend, struct sqlite_store, backend);
 }
+
+/* Deletes one of an adapter's objects, whichever. OBJECT_NOT_FOUND: it has none. */
+enum status sqlite_delete_any(struct sqlite_store *store, int64_t adapter) MUST_USE;
 
 /* Writes the class changes gathered so far to their table. */
 enum status sqlite_write_classes(struct sqlite_store *store) MUST_USE;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/sqlite.h"
 
+#define DELETE_MAX 500 /* objects deleted in one step: some milliseconds */
+
 /* The outcome for a statement that must have found its row. */
 static enum status run_on_row(struct sql_call *call)
 {
@@ -49,28 +51,52 @@ static enum status count_live(struct sqlite_store *store, int64_t adapter, int64
     return status;
 }
 
-/* What refers to an adapter goes before it. */
-static const enum write_statement adapter_deletions[] = {
-    WRITE_ADAPTER_DELETE_TERMS,        WRITE_ADAPTER_DELETE_OBJECTS, WRITE_ADAPTER_DELETE_CLASSES,
-    WRITE_ADAPTER_DELETE_CERTIFICATES, WRITE_ADAPTER_DELETE,
-};
-
-enum status sqlite_adapter_delete(struct backend *backend, int64_t adapter)
+static enum status run_for(struct sqlite_store *store, enum write_statement statement,
+                           int64_t adapter)
 {
-    struct sqlite_store *store = sqlite_store_of(backend);
+    struct sql_call call = sql_start(&store->writer, statement);
+    sql_bind(&call, adapter);
+    return sql_run(&call);
+}
+
+/* NOT_FOUND, PERMISSION_DENIED. */
+static enum status check_deletable(struct sqlite_store *store, int64_t adapter)
+{
+    struct sql_call call = sql_start(&store->writer, WRITE_ADAPTER_FIND);
+    sql_bind(&call, adapter);
+    bool found = sql_next(&call);
+    enum status status = sql_end(&call);
+    if (status != STATUS_OK)
+        return status;
+    if (!found)
+        return STATUS_NOT_FOUND;
     int64_t live = 0;
-    enum status status = sqlite_write_classes(store);
+    status = sqlite_write_classes(store);
     if (status == STATUS_OK)
         status = count_live(store, adapter, &live);
-    if (status == STATUS_OK && live > 0)
-        return STATUS_PERMISSION_DENIED;
-    for (size_t i = 0; status == STATUS_OK && i < ARRAY_COUNT(adapter_deletions); i++) {
-        struct sql_call call = sql_start(&store->writer, adapter_deletions[i]);
-        sql_bind(&call, adapter);
-        bool last = i + 1 == ARRAY_COUNT(adapter_deletions);
-        status = last ? run_on_row(&call) : sql_run(&call);
-    }
-    return status;
+    return status == STATUS_OK && live > 0 ? STATUS_PERMISSION_DENIED : status;
+}
+
+static enum status delete_rest(struct sqlite_store *store, int64_t adapter)
+{
+    enum status status = sqlite_write_classes(store);
+    if (status == STATUS_OK)
+        status = run_for(store, WRITE_ADAPTER_DELETE_CLASSES, adapter);
+    return status != STATUS_OK ? status : run_for(store, WRITE_ADAPTER_DELETE, adapter);
+}
+
+/* Its clients lose access first, so that they make nothing new while the objects go. */
+enum status sqlite_adapter_delete(struct backend *backend, int64_t adapter, bool *ret_more)
+{
+    struct sqlite_store *store = sqlite_store_of(backend);
+    enum status status = check_deletable(store, adapter);
+    if (status == STATUS_OK)
+        status = run_for(store, WRITE_ADAPTER_DELETE_CERTIFICATES, adapter);
+    size_t deleted = 0;
+    while (status == STATUS_OK && deleted++ < DELETE_MAX)
+        status = sqlite_delete_any(store, adapter);
+    *ret_more = status == STATUS_OK;
+    return status == STATUS_OBJECT_NOT_FOUND ? delete_rest(store, adapter) : status;
 }
 
 enum status sqlite_certificate_insert(struct backend *backend, const struct certificate_row *row)

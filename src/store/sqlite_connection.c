@@ -65,7 +65,8 @@ enum status sqlite_connection_run(struct connection *connection, const char *sql
 
 /*
  * Full sync: a commit is on disk when it returns. Secure delete: what a destroyed object leaves is
- * overwritten. No memory map: an I/O error shall be a status, not a SIGBUS.
+ * overwritten. No memory map: an I/O error shall be a status, not a SIGBUS. No temporary files: a
+ * sandbox may forbid them. The page cache holds the inner pages of ten million objects.
  */
 static enum status configure(struct connection *connection)
 {
@@ -77,8 +78,9 @@ static enum status configure(struct connection *connection)
                                              "PRAGMA foreign_keys = ON;"
                                              "PRAGMA secure_delete = ON;"
                                              "PRAGMA cell_size_check = ON;"
+                                             "PRAGMA temp_store = MEMORY;"
                                              "PRAGMA mmap_size = 0;"
-                                             "PRAGMA cache_size = -8192;"
+                                             "PRAGMA cache_size = -32768;"
                                              "PRAGMA wal_autocheckpoint = 0");
 }
 

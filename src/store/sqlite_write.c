@@ -19,6 +19,8 @@ const char *const sqlite_write_sql[WRITE_STATEMENT_COUNT] = {
                           " WHERE id = ?1 AND adapter = ?2",
     [WRITE_OBJECT_UPDATE] = "UPDATE object SET version = ?2, state = ?3, attributes = ?4,"
                             " wrapped = ?5, terms = ?6, names = ?7 WHERE sequence = ?1",
+    [WRITE_OBJECT_OF_ADAPTER] = "SELECT id FROM object WHERE adapter = ?1 LIMIT 1",
+    [WRITE_OBJECT_DELETE] = "DELETE FROM object WHERE sequence = ?1",
     [WRITE_TERM_INSERT] = "INSERT INTO object_term (adapter, term, sequence) VALUES (?1, ?2, ?3)",
     [WRITE_TERM_DELETE] = "DELETE FROM object_term"
                           " WHERE adapter = ?1 AND term = ?2 AND sequence = ?3",
@@ -34,10 +36,9 @@ const char *const sqlite_write_sql[WRITE_STATEMENT_COUNT] = {
                              " username, password_hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [WRITE_ADAPTER_UPDATE] = "UPDATE adapter SET name = ?2, description = ?3, username = ?4,"
                              " password_hash = ?5 WHERE id = ?1",
+    [WRITE_ADAPTER_FIND] = "SELECT 1 FROM adapter WHERE id = ?1",
     [WRITE_ADAPTER_LIVE] = "SELECT coalesce(sum(count), 0) FROM object_class"
                            " WHERE adapter = ?1 AND state NOT IN (5, 6)",
-    [WRITE_ADAPTER_DELETE_TERMS] = "DELETE FROM object_term WHERE adapter = ?1",
-    [WRITE_ADAPTER_DELETE_OBJECTS] = "DELETE FROM object WHERE adapter = ?1",
     [WRITE_ADAPTER_DELETE_CLASSES] = "DELETE FROM object_class WHERE adapter = ?1",
     [WRITE_ADAPTER_DELETE_CERTIFICATES] = "DELETE FROM certificate WHERE adapter = ?1",
     [WRITE_ADAPTER_DELETE] = "DELETE FROM adapter WHERE id = ?1",
@@ -392,6 +393,45 @@ enum status sqlite_update(struct backend *backend, struct stored_object *object,
     if (status == STATUS_OK)
         status = update_with(store, &object->row, &former, &lists);
     free_lists(&lists);
+    free_lists(&former.lists);
+    return status;
+}
+
+static enum status find_any(struct sqlite_store *store, int64_t adapter, struct object_row *row)
+{
+    struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_OF_ADAPTER);
+    sql_bind(&call, adapter);
+    *row = (struct object_row){.adapter = adapter};
+    bool found = sql_next(&call);
+    if (found)
+        sql_column_exactly(&call, row->id.bytes, sizeof(row->id.bytes));
+    enum status status = sql_end(&call);
+    return status == STATUS_OK && !found ? STATUS_OBJECT_NOT_FOUND : status;
+}
+
+static enum status delete_former(struct sqlite_store *store, const struct object_row *row,
+                                 const struct former *former)
+{
+    const struct term_lists none = {0};
+    enum status status = replace_lists(store, row, &former->lists, &none);
+    if (status != STATUS_OK)
+        return status;
+    struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_DELETE);
+    sql_bind(&call, row->sequence);
+    status = sql_run(&call);
+    return status != STATUS_OK ? status : change_class(store, row, former->state, -1);
+}
+
+enum status sqlite_delete_any(struct sqlite_store *store, int64_t adapter)
+{
+    struct object_row row;
+    struct former former = {0};
+    enum status status = find_any(store, adapter, &row);
+    if (status != STATUS_OK)
+        return status;
+    status = find_former(store, &row, &former);
+    if (status == STATUS_OK)
+        status = delete_former(store, &row, &former);
     free_lists(&former.lists);
     return status;
 }

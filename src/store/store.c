@@ -230,16 +230,28 @@ enum status store_adapter_update(struct store *store, const struct adapter_row *
     return committer_run(store->committer, ORDER_CHANGES_GENERATION, run_adapter_update, &updated);
 }
 
+struct deletion {
+    int64_t adapter;
+    bool more;
+};
+
 static enum status run_adapter_delete(struct backend *backend, void *argument)
 {
-    const int64_t *adapter = argument;
-    return backend->type->adapter_delete(backend, *adapter);
+    struct deletion *deletion = argument;
+    return backend->type->adapter_delete(backend, deletion->adapter, &deletion->more);
 }
 
+/* In steps, so that the deletion of millions of objects does not hold up everyone's commits. */
 enum status store_adapter_delete(struct store *store, int64_t adapter)
 {
-    return committer_run(store->committer, ORDER_CHANGES_GENERATION | ORDER_CLEARS_CACHE,
-                         run_adapter_delete, &adapter);
+    struct deletion deletion = {.adapter = adapter};
+    enum status status;
+    do {
+        deletion.more = false;
+        status = committer_run(store->committer, ORDER_CHANGES_GENERATION | ORDER_CLEARS_CACHE,
+                               run_adapter_delete, &deletion);
+    } while (status == STATUS_OK && deletion.more);
+    return status;
 }
 
 /* Rows are gathered before any is shown: a visitor may use the session for something else. */

@@ -161,7 +161,9 @@ enum status store_adapter_insert(struct store *store, struct adapter_row *row) M
 enum status store_adapter_update(struct store *store, const struct adapter_row *row) MUST_USE;
 /*
  * Deletes an adapter with its certificates, and its destroyed objects. STATUS_PERMISSION_DENIED
- * while it has objects that are not destroyed. NOT_FOUND.
+ * while it has objects that are not destroyed. NOT_FOUND. The certificates go first; if it has
+ * very many objects and the process ends meanwhile, the adapter may be left with fewer of them:
+ * delete it again.
  */
 enum status store_adapter_delete(struct store *store, int64_t adapter) MUST_USE;
 /* By name, or by the text of its UUID. NOT_FOUND. */
@@ -207,7 +209,8 @@ struct store_options {
  * SQLite at `path` (WAL, synchronous=FULL, foreign keys, STRICT tables, numbered forward
  * migrations). The store must be the only writer: a lock file beside it refuses a second process.
  * Each failure has a text that says what to do: directory missing, read-only, disk full, damaged
- * (quick_check when the last close was not clean), written by a newer version, in use.
+ * (a file of up to 64 MiB is checked whole when the last close was not clean), written by a newer
+ * version, in use.
  */
 enum status store_open_sqlite(const char *path, const struct store_options *options,
                               struct store **ret_store, struct error *error) MUST_USE;

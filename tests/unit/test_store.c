@@ -1215,6 +1215,32 @@ static void test_adapter_delete(void **state)
     assert_int_equal(store_commit(fixture->store, &late, 1), STATUS_NOT_FOUND);
 }
 
+/* More than go in one step. */
+static void test_adapter_delete_with_many_objects(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct store_term terms[] = {{TERM_A, true}, {TERM_B, false}};
+    enum { COUNT = 1234 };
+    struct store_change *changes = calloc(COUNT, sizeof(*changes));
+    assert_non_null(changes);
+    for (unsigned i = 0; i < COUNT; i++) {
+        changes[i] = make_insert(fixture, i + 1);
+        changes[i].row.state = DESTROYED;
+        set_terms(&changes[i], terms, 2);
+    }
+    assert_int_equal(store_commit(fixture->store, changes, COUNT), STATUS_OK);
+    free(changes);
+    assert_int_equal(insert_with(fixture, 9000, fixture->other, DESTROYED, terms, 2), STATUS_OK);
+    assert_int_equal(store_adapter_delete(fixture->store, fixture->adapter), STATUS_OK);
+    assert_int_equal(try_get(fixture, fixture->adapter, 1), STATUS_OBJECT_NOT_FOUND);
+    assert_int_equal(count_state(fixture, DESTROYED), 0);
+    fixture->adapter = fixture->other;
+    const struct store_query query = {
+        .adapter = fixture->other, .terms = (uint64_t[]){TERM_B}, .term_count = 1};
+    ASSERT_FINDS(fixture, &query, 9000);
+    assert_int_equal(count_state(fixture, DESTROYED), 1);
+}
+
 static void test_object_without_state_keeps_its_adapter(void **state)
 {
     const struct fixture *fixture = *state;
@@ -1453,6 +1479,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_adapter_update),
     cmocka_unit_test(test_adapters_are_listed_by_name),
     cmocka_unit_test(test_adapter_delete),
+    cmocka_unit_test(test_adapter_delete_with_many_objects),
     cmocka_unit_test(test_object_without_state_keeps_its_adapter),
     cmocka_unit_test(test_adapter_numbers_are_not_used_again),
     cmocka_unit_test(test_certificates_are_unique),

@@ -855,6 +855,75 @@ static void test_first_migration_is_as_released(void **state)
     assert_string_equal(made[0], made[1]);
 }
 
+/* ---- Deleting ---- */
+
+static void test_deleted_adapter_leaves_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    insert_range(fixture, 1, 20);
+    for (unsigned i = 1; i <= 20; i++) {
+        struct store_change change = make_insert(fixture, i);
+        const struct store_term terms[] = {{i, true}, {i % 10, false}};
+        change.kind = STORE_UPDATE;
+        change.row.version = 1;
+        change.row.state = 5;
+        change.terms = terms;
+        change.term_count = ARRAY_COUNT(terms);
+        assert_int_equal(store_commit(fixture->store, &change, 1), STATUS_OK);
+    }
+    assert_int_equal(store_adapter_delete(fixture->store, fixture->adapter), STATUS_OK);
+    close_store(fixture);
+    assert_sound(fixture->path);
+    static const char *const tables[] = {"adapter", "object", "object_term", "object_name",
+                                         "object_class"};
+    for (size_t i = 0; i < ARRAY_COUNT(tables); i++) {
+        char sql[64];
+        (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s", tables[i]);
+        assert_sql(fixture->path, sql, "0");
+    }
+}
+
+/* ---- Finding ---- */
+
+/* Every object has one of two terms, none has both: the search leaps from one to the next. */
+static void insert_alternating(const struct fixture *fixture, unsigned count)
+{
+    static const struct store_term terms[] = {{1, false}, {2, false}};
+    struct store_change *changes = calloc(count, sizeof(*changes));
+    assert_non_null(changes);
+    for (unsigned i = 0; i < count; i++) {
+        changes[i] = make_insert(fixture, i + 1);
+        changes[i].row.attributes.size = 0;
+        changes[i].terms = &terms[i % 2];
+        changes[i].term_count = 1;
+    }
+    assert_int_equal(store_commit(fixture->store, changes, count), STATUS_OK);
+    free(changes);
+}
+
+static bool never_visited(void *context, struct stored_object *object)
+{
+    fail();
+    return false;
+}
+
+static void test_long_search_is_cut_into_pages(void **state)
+{
+    struct fixture *fixture = *state;
+    insert_alternating(fixture, 30000);
+    struct store_query query = {
+        .adapter = fixture->adapter, .terms = (uint64_t[]){1, 2}, .term_count = 2, .limit = 1000};
+    unsigned pages = 0;
+    do {
+        int64_t after = query.after;
+        assert_int_equal(store_find(fixture->session, &query, never_visited, NULL, &query.after),
+                         STATUS_OK);
+        assert_true(query.after == 0 || query.after > after);
+        pages++;
+    } while (query.after != 0);
+    assert_in_range(pages, 2, 10);
+}
+
 /* ---- Statements ---- */
 
 /* These look at whole tables, which are small or have to be. */
@@ -924,6 +993,8 @@ int main(void)
         IN_DIRECTORY(test_failed_migration_changes_nothing),
         IN_DIRECTORY(test_every_released_version_is_read),
         IN_DIRECTORY(test_first_migration_is_as_released),
+        ON_STORE(test_deleted_adapter_leaves_nothing),
+        ON_STORE(test_long_search_is_cut_into_pages),
         ON_STORE(test_no_statement_reads_a_whole_table),
     };
     return cmocka_run_group_tests_name("store on SQLite", tests, NULL, NULL);
