@@ -12,6 +12,7 @@
 #include "base/secret.h"
 #include "daemon/daemon.h"
 #include "daemon/notify.h"
+#include "daemon/reseal.h"
 #include "daemon/welcome.h"
 
 static struct daemon the_daemon;
@@ -68,6 +69,15 @@ static enum exit_code serve(struct daemon *daemon)
     return EXIT_GOOD;
 }
 
+static enum exit_code seal_anew(struct daemon *daemon)
+{
+    struct error error = {0};
+    enum exit_code code = reseal(daemon, &error);
+    if (code != EXIT_GOOD)
+        log_critical("reseal %s", error_text(&error));
+    return code;
+}
+
 int main(int count, char **arguments)
 {
     struct daemon *daemon = &the_daemon;
@@ -75,7 +85,9 @@ int main(int count, char **arguments)
     enum exit_code code = options_parse(&daemon->options, count, arguments);
     if (code != EXIT_GOOD)
         return code;
-    if (daemon->options.task != TASK_SERVE)
+    bool with_keys =
+        daemon->options.task == TASK_SERVE || daemon->options.task == TASK_RESEAL;
+    if (!with_keys)
         return options_do_task(&daemon->options);
 
     (void)umask(S_IRWXG | S_IRWXO);
@@ -90,7 +102,7 @@ int main(int count, char **arguments)
         return code;
     log_set_level(config_log_level(&daemon->config));
     block_signals();
-    code = serve(daemon);
+    code = daemon->options.task == TASK_SERVE ? serve(daemon) : seal_anew(daemon);
 #ifdef __SANITIZE_ADDRESS__
     /* The leak checker looks at the process as a debugger does; no key is in it any more. */
     (void)prctl(PR_SET_DUMPABLE, 1);

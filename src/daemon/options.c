@@ -10,6 +10,7 @@ static const struct option long_options[] = {
     {"check-config", no_argument, NULL, 'k'},
     {"print-config", no_argument, NULL, 'p'},
     {"print-man-config", no_argument, NULL, 'm'},
+    {"reseal", required_argument, NULL, 'r'},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'v'},
     {NULL, 0, NULL, 0},
@@ -26,26 +27,54 @@ static const char help[] =
     "  --check-config          name the mistakes in the configuration, and end\n"
     "  --print-config          print the configuration with all its keys explained, and end\n"
     "  --print-man-config      print the manual page kmipd.conf(5), and end\n"
+    "  --reseal FILE           seal the root keys anew as the configuration FILE says, and end\n"
     "  --help, --version\n"
     "\n"
     "SIGTERM ends it when requests in flight are answered; SIGHUP reloads the configuration and\n"
     "the server certificate. Clients, adapters and keys are managed with kmipctl(8).\n";
+
+static bool take_option(struct options *options, int option)
+{
+    switch (option) {
+    case 'l':
+        options->listen = optarg;
+        return true;
+    case 's':
+        options->state = optarg;
+        return true;
+    case 'c':
+        options->config_path = optarg;
+        return true;
+    case 'r':
+        options->reseal_path = optarg;
+        options->task = TASK_RESEAL;
+        return true;
+    case 'k':
+        options->task = TASK_CHECK_CONFIG;
+        return true;
+    case 'p':
+        options->task = TASK_PRINT_CONFIG;
+        return true;
+    case 'm':
+        options->task = TASK_PRINT_MANUAL;
+        return true;
+    case 'h':
+        options->task = TASK_HELP;
+        return true;
+    case 'v':
+        options->task = TASK_VERSION;
+        return true;
+    default:
+        return false;
+    }
+}
 
 enum exit_code options_parse(struct options *options, int count, char **arguments)
 {
     *options = (struct options){0};
     int option;
     while ((option = getopt_long(count, arguments, "", long_options, NULL)) != -1) {
-        switch (option) {
-        case 'l': options->listen = optarg; break;
-        case 's': options->state = optarg; break;
-        case 'c': options->config_path = optarg; break;
-        case 'k': options->task = TASK_CHECK_CONFIG; break;
-        case 'p': options->task = TASK_PRINT_CONFIG; break;
-        case 'm': options->task = TASK_PRINT_MANUAL; break;
-        case 'h': options->task = TASK_HELP; break;
-        case 'v': options->task = TASK_VERSION; break;
-        default:
+        if (!take_option(options, option)) {
             fputs("Try 'kmipd --help'.\n", stderr);
             return EXIT_USAGE;
         }
@@ -119,6 +148,7 @@ enum exit_code options_do_task(const struct options *options)
     case TASK_CHECK_CONFIG:
     case TASK_PRINT_CONFIG:
     case TASK_SERVE:
+    case TASK_RESEAL:
         break;
     }
     enum exit_code code = options_read_config(options, &config, report_on_stderr, NULL);

@@ -18,6 +18,7 @@ enum options_task {
     TASK_CHECK_CONFIG,
     TASK_PRINT_CONFIG,
     TASK_PRINT_MANUAL,
+    TASK_RESEAL,
     TASK_HELP,
     TASK_VERSION,
 };
@@ -27,6 +28,7 @@ struct options {
     const char *config_path; /* NULL: none */
     const char *listen;      /* NULL: not on the command line */
     const char *state;
+    const char *reseal_path; /* of TASK_RESEAL */
 };
 
 /* Reads the command line; says what is wrong on standard error. EXIT_GOOD or EXIT_USAGE. */
@@ -39,7 +41,7 @@ enum exit_code options_parse(struct options *options, int count, char **argument
 enum exit_code options_read_config(const struct options *options, struct config *ret_config,
                                    config_report *report, void *context);
 
-/* Does a task that is not TASK_SERVE, on standard output. */
+/* Does a task that is neither TASK_SERVE nor TASK_RESEAL, on standard output. */
 enum exit_code options_do_task(const struct options *options);
 
 #endif

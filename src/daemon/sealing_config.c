@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/sealing_config.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #include "base/file.h"
 #include "base/prompt.h"
 #include "keymanager/sealed_file.h"
@@ -67,29 +71,66 @@ static const char *key_file_path(const struct config *config, const struct state
                                                 : state_path(state, STATE_SEALING_KEY);
 }
 
+/* What a configuration says, with the passphrase where it is one. */
+struct choice {
+    struct sealing sealing;
+    struct secret passphrase;
+};
+
+/* `is_new`: a passphrase that a person types is asked for twice. */
+static enum status choose(const struct config *config, const struct state *state, bool is_new,
+                          struct choice *choice, struct error *error)
+{
+    choice->sealing = (struct sealing){SEALING_PASSPHRASE, NULL, &choice->passphrase};
+    choice->passphrase = (struct secret){0};
+    switch (config->keys_sealing) {
+    case CONFIG_SEALING_CREDENTIAL:
+        choice->sealing = (struct sealing){SEALING_CREDENTIAL, config->keys_sealing_credential, NULL};
+        return STATUS_OK;
+    case CONFIG_SEALING_PASSPHRASE_FILE:
+        return read_passphrase_file(config->keys_sealing_file, &choice->passphrase, error);
+    case CONFIG_SEALING_PROMPT:
+        return ask_passphrase(is_new, &choice->passphrase, error);
+    default: /* key-file; config.h knows no other word of this key */
+        choice->sealing = (struct sealing){SEALING_KEY_FILE, key_file_path(config, state), NULL};
+        return STATUS_OK;
+    }
+}
+
 enum status sealing_open(const struct config *config, const struct state *state,
                          struct keymanager **ret_keymanager, struct error *error)
 {
     const char *path = state_path(state, STATE_ROOT_KEYS);
-    struct secret passphrase = {0};
-    struct sealing sealing = {.method = SEALING_PASSPHRASE, .passphrase = &passphrase};
-    enum status status = STATUS_OK;
-    switch (config->keys_sealing) {
-    case CONFIG_SEALING_CREDENTIAL:
-        sealing = (struct sealing){SEALING_CREDENTIAL, config->keys_sealing_credential, NULL};
-        break;
-    case CONFIG_SEALING_PASSPHRASE_FILE:
-        status = read_passphrase_file(config->keys_sealing_file, &passphrase, error);
-        break;
-    case CONFIG_SEALING_PROMPT:
-        status = ask_passphrase(!state->complete && !file_exists(path), &passphrase, error);
-        break;
-    default: /* key-file; config.h knows no other word of this key */
-        sealing = (struct sealing){SEALING_KEY_FILE, key_file_path(config, state), NULL};
-        break;
-    }
+    struct choice choice;
+    bool is_new = !state->complete && !file_exists(path);
+    enum status status = choose(config, state, is_new, &choice, error);
     if (status == STATUS_OK)
-        status = sealed_file_open(path, &sealing, !state->complete, ret_keymanager, error);
-    secret_free(&passphrase);
+        status = sealed_file_open(path, &choice.sealing, !state->complete, ret_keymanager, error);
+    secret_free(&choice.passphrase);
+    return status;
+}
+
+static enum status remove_previous(const struct state *state, struct error *error)
+{
+    char path[PATH_MAX + 16];
+    (void)snprintf(path, sizeof(path), "%s.previous", state_path(state, STATE_ROOT_KEYS));
+    if (unlink(path) == 0 || errno == ENOENT)
+        return STATUS_OK;
+    return error_set_errno(error, STATUS_IO, errno,
+                           "the root keys are sealed anew, but %.300s, which opens with the former "
+                           "secret, cannot be removed",
+                           path);
+}
+
+enum status sealing_change(const struct config *config, const struct state *state,
+                           struct keymanager *keymanager, struct error *error)
+{
+    struct choice choice;
+    enum status status = choose(config, state, true, &choice, error);
+    if (status == STATUS_OK)
+        status = sealed_file_reseal(keymanager, &choice.sealing, error);
+    if (status == STATUS_OK)
+        status = remove_previous(state, error);
+    secret_free(&choice.passphrase);
     return status;
 }

@@ -15,4 +15,11 @@
 enum status sealing_open(const struct config *config, const struct state *state,
                          struct keymanager **ret_keymanager, struct error *error) MUST_USE;
 
+/*
+ * Seals the root keys anew as another configuration says under [keys]; may ask on the terminal. The
+ * generation before, which still opens with the former secret, is removed.
+ */
+enum status sealing_change(const struct config *config, const struct state *state,
+                           struct keymanager *keymanager, struct error *error) MUST_USE;
+
 #endif

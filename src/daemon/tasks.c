@@ -7,14 +7,30 @@
 #include "daemon/certificates.h"
 #include "daemon/notify.h"
 
-#define CLOCK_STEP_MILLISECONDS 2000 /* less is what NTP does */
+#define CLOCK_STEP_MILLISECONDS   2000 /* less is what NTP does */
+#define RESTART_STEP_MILLISECONDS 60000
 
 /* ---- The audit log's head ---- */
 
 struct audit_head_value {
-    uint8_t sequence[8]; /* most significant byte first */
+    uint8_t sequence[8]; /* most significant byte first, as in `time` */
     uint8_t chain[AUDIT_HASH_SIZE];
+    uint8_t time[8]; /* when this was saved, milliseconds since 1970 */
 };
+
+static void put_number(uint8_t bytes[static 8], uint64_t number)
+{
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(number >> (56 - 8 * i));
+}
+
+static uint64_t get_number(const uint8_t bytes[static 8])
+{
+    uint64_t number = 0;
+    for (int i = 0; i < 8; i++)
+        number = number << 8 | bytes[i];
+    return number;
+}
 
 static const char head_name[] = "audit-head";
 
@@ -26,14 +42,25 @@ void tasks_save_audit_head(struct daemon *daemon)
     audit_head(daemon->audit, &sequence, value.chain);
     if (sequence == saved || store_health(daemon->store) != STATUS_OK)
         return;
-    for (int i = 0; i < 8; i++)
-        value.sequence[i] = (uint8_t)(sequence >> (56 - 8 * i));
+    put_number(value.sequence, sequence);
+    put_number(value.time, (uint64_t)clock_now(&daemon->clock));
     enum status status =
         store_value_put(daemon->store, head_name, bytes_of(&value, sizeof(value)));
     if (status == STATUS_OK)
         saved = sequence;
     else
         log_error("store cannot save the audit log's head: %s", status_text(status));
+}
+
+/* A machine that was off may come back with the year 2000 in its clock. */
+static void compare_clock(struct daemon *daemon, int64_t saved)
+{
+    int64_t behind = saved - clock_now(&daemon->clock);
+    if (behind > RESTART_STEP_MILLISECONDS)
+        log_warning("clock stands seconds=%" PRId64 " before the time of the last run: set it "
+                    "right, and keep it with an NTP service; dates of new keys and records are "
+                    "wrong until then",
+                    behind / 1000);
 }
 
 enum status tasks_load_audit_head(struct daemon *daemon, uint64_t *ret_sequence,
@@ -46,10 +73,8 @@ enum status tasks_load_audit_head(struct daemon *daemon, uint64_t *ret_sequence,
     if (status != STATUS_OK && status != STATUS_NOT_FOUND)
         return error_set(error, status, "cannot read the audit log's head from the store: %s",
                          status_text(status));
-    uint64_t sequence = 0;
-    for (int i = 0; i < 8; i++)
-        sequence = sequence << 8 | value.sequence[i];
-    *ret_sequence = sequence;
+    compare_clock(daemon, (int64_t)get_number(value.time));
+    *ret_sequence = get_number(value.sequence);
     memcpy(ret_chain, value.chain, AUDIT_HASH_SIZE);
     return STATUS_OK;
 }

@@ -12,7 +12,8 @@ int64_t tasks_run(struct daemon *daemon);
  * is cut off is noticed at the next start. */
 void tasks_save_audit_head(struct daemon *daemon);
 
-/* Reads what tasks_save_audit_head() wrote. Zeros where there is none. */
+/* Reads what tasks_save_audit_head() wrote; zeros where there is none. Warns when the clock stands
+ * before the time of that writing. */
 enum status tasks_load_audit_head(struct daemon *daemon, uint64_t *ret_sequence,
                                   uint8_t ret_chain[static AUDIT_HASH_SIZE],
                                   struct error *error) MUST_USE;
