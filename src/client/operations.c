@@ -235,18 +235,25 @@ static bool read_key_block(const struct kmip_key_block *block, struct arena *are
            find_material(&value.key_material, ret_material);
 }
 
-static bool read_object(const struct kmip_get_response *response, struct arena *arena,
-                        struct client_key *key, struct bytes *ret_material)
+bool client_read_object(const struct kmip_get_response *response, struct arena *arena,
+                        struct client_key *ret_key, struct bytes *ret_material)
 {
-    key->object_type = (uint32_t)response->object_type.value;
-    if (response->symmetric_key != NULL && key->object_type == KMIP_OBJECT_TYPE_SYMMETRIC_KEY)
-        return read_key_block(response->symmetric_key->key_block, arena, key, ret_material);
-    if (response->secret_data != NULL && key->object_type == KMIP_OBJECT_TYPE_SECRET_DATA)
-        return read_key_block(response->secret_data->key_block, arena, key, ret_material);
-    if (response->opaque_object == NULL || key->object_type != KMIP_OBJECT_TYPE_OPAQUE_OBJECT)
+    ret_key->object_type = (uint32_t)response->object_type.value;
+    switch (response->object_type.value) {
+    case KMIP_OBJECT_TYPE_SYMMETRIC_KEY:
+        return response->symmetric_key != NULL &&
+               read_key_block(response->symmetric_key->key_block, arena, ret_key, ret_material);
+    case KMIP_OBJECT_TYPE_SECRET_DATA:
+        return response->secret_data != NULL &&
+               read_key_block(response->secret_data->key_block, arena, ret_key, ret_material);
+    case KMIP_OBJECT_TYPE_OPAQUE_OBJECT:
+        if (response->opaque_object == NULL)
+            return false;
+        *ret_material = response->opaque_object->opaque_data_value;
+        return true;
+    default:
         return false;
-    *ret_material = response->opaque_object->opaque_data_value;
-    return true;
+    }
 }
 
 enum status client_get(struct client_connection *connection, const char *id,
@@ -261,7 +268,7 @@ enum status client_get(struct client_connection *connection, const char *id,
         status = check_id(connection, response.unique_identifier, id, error);
     if (status != STATUS_OK)
         return status;
-    if (!read_object(&response, client_arena(connection), &key, &material))
+    if (!client_read_object(&response, client_arena(connection), &key, &material))
         return unsound(connection, "the key is in a form that this client cannot read", error);
     if (secret_copy(&key.material, material) != STATUS_OK)
         return no_memory(error);

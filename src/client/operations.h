@@ -64,6 +64,13 @@ enum status client_register(struct client_connection *connection,
 enum status client_get(struct client_connection *connection, const char *id,
                        struct client_key *ret_key, struct error *error) MUST_USE;
 
+/*
+ * The object in a payload of Get, as client_get() reads it; a pure function. *ret_material borrows
+ * what the payload borrows. False if it is in no form that this client understands.
+ */
+bool client_read_object(const struct kmip_get_response *response, struct arena *arena,
+                        struct client_key *ret_key, struct bytes *ret_material) MUST_USE;
+
 /* Get Attributes (§4.12). *ret_response is borrowed; attributes that the object does not have are
  * not in it. */
 enum status client_get_attributes(struct client_connection *connection, const char *id,

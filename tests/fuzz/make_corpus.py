@@ -269,6 +269,66 @@ def message_inputs() -> Inputs:
             yield f"answer-{number}", line
 
 
+# ---- Answers, as a client reads them
+
+
+def answer_item(operation: str, *payload, identifier: bytes = b"", failed: bool = False) -> Item:
+    outcome = [("ResultStatus", "OperationFailed"), ("ResultReason", "ItemNotFound")]
+    if not failed:
+        fields = Item(tag("ResponsePayload"), Type.STRUCTURE, message.structure(payload))
+        outcome = [("ResultStatus", "Success"), fields]
+    named = [("Operation", operation)]
+    if identifier:
+        named.append(("UniqueBatchItemID", identifier))
+    return Item(tag("BatchItem"), Type.STRUCTURE, message.structure([*named, *outcome]))
+
+
+def answer(*items: Item) -> bytes:
+    version = [("ProtocolVersionMajor", 1), ("ProtocolVersionMinor", 1)]
+    header = [("ProtocolVersion", version), ("TimeStamp", 1700000000), ("BatchCount", len(items))]
+    body = [field("ResponseHeader", header), *items]
+    return encode(Item(tag("ResponseMessage"), Type.STRUCTURE, body))
+
+
+def key_block(*material) -> List:
+    value = Item(tag("KeyValue"), Type.STRUCTURE, message.structure(material))
+    return [("KeyBlock", [("KeyFormatType", "Raw"), value])]
+
+
+def got(kind: str, *fields) -> bytes:
+    return answer(answer_item("Get", ("ObjectType", kind), on(0), field(kind, fields)))
+
+
+def made_answers() -> Inputs:
+    raw = field("KeyMaterial", bytes(32), Type.BYTE_STRING)
+    transparent = field("KeyMaterial", [("Key", bytes(16))], Type.STRUCTURE)
+    secret = ("SecretDataType", "Password")
+    state = attribute("State", "Active")
+    ids = [b"QLKC" + bytes([number, 0, 0, 0]) for number in range(1, 5)]
+    yield "get-raw", got("SymmetricKey", *key_block(raw))
+    yield "get-transparent", got("SymmetricKey", *key_block(transparent))
+    yield "get-secret", got("SecretData", secret, *key_block(raw))
+    yield "get-opaque", got(
+        "OpaqueObject", ("OpaqueDataType", 0x80000001), ("OpaqueDataValue", b"opaque")
+    )
+    yield "state", answer(answer_item("GetAttributes", on(0), state, identifier=ids[0]))
+    yield "locate", answer(answer_item("Locate", on(0), on(1), on(2)))
+    yield "identifier", answer(answer_item("Activate", on(0)))
+    yield "query", answer(answer_item("Query", ("VendorIdentification", "fuzz")))
+    tagged = [("AddAttribute", on(0), attribute("x-Name", "fuzz"))] * 3
+    batch = [answer_item(*entry, identifier=ids[at]) for at, entry in enumerate(tagged)]
+    yield "batch", answer(*batch)
+    yield "batch-failed", answer(batch[0], answer_item("Get", identifier=ids[1], failed=True))
+    yield "failed", answer(answer_item("Get", failed=True))
+
+
+def response_inputs() -> Inputs:
+    yield from made_answers()
+    for number, line in enumerate(recorded_lines()):
+        if line[:3] == b"\x42\x00\x7b":
+            yield f"recorded-{number}", line
+
+
 def ttlv_inputs() -> Inputs:
     values = [
         (Type.INTEGER, -1),
@@ -335,6 +395,7 @@ TARGETS = {
     "audit_log": audit_log_inputs,
     "message": message_inputs,
     "request": request_inputs,
+    "response": response_inputs,
     "ttlv": ttlv_inputs,
 }
 

@@ -24,6 +24,7 @@ struct scripted_server {
     int stop; /* readable once the server is to end */
     char address[32];
     pthread_t thread;
+    uint8_t incoming[MESSAGE_MAX]; /* the thread's own */
     pthread_mutex_t lock; /* for all below */
     unsigned connections;
     unsigned requests;
@@ -74,10 +75,10 @@ static bool read_exactly(struct scripted_server *server, SSL *ssl, uint8_t *byte
 
 static bool read_request(struct scripted_server *server, SSL *ssl)
 {
-    static uint8_t bytes[MESSAGE_MAX];
+    uint8_t *bytes = server->incoming;
     size_t size = 0;
     if (!read_exactly(server, ssl, bytes, TTLV_HEADER_SIZE) ||
-        ttlv_frame_size(bytes, sizeof(bytes), &size) != STATUS_OK ||
+        ttlv_frame_size(bytes, MESSAGE_MAX, &size) != STATUS_OK ||
         !read_exactly(server, ssl, bytes + TTLV_HEADER_SIZE, size - TTLV_HEADER_SIZE))
         return false;
     (void)pthread_mutex_lock(&server->lock);
@@ -126,6 +127,9 @@ static void note_client(struct scripted_server *server, SSL *ssl)
 static void serve_requests(struct scripted_server *server, SSL *ssl)
 {
     while (read_request(server, ssl)) {
+        if (server->script->seen != NULL)
+            server->script->seen(server->script->context,
+                                 bytes_of(server->last, server->last_size));
         switch (server->script->act) {
         case ACT_ANSWER:
             if (!send_answer(server, ssl))

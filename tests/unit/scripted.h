@@ -19,6 +19,7 @@ struct scripted_script {
     enum scripted_act act;
     void (*answer)(void *context, const struct kmip_request *request, uint16_t version,
                    struct buffer *reply);
+    void (*seen)(void *context, struct bytes request); /* of every request; may be NULL */
     void *context;
     struct bytes raw;
 };
