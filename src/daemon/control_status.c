@@ -115,6 +115,7 @@ static void put_connections(struct control_call *call)
         {"batch_items", service.items},
         {"requests_refused", service.refused},
         {"requests_executed_again", service.again},
+        {"unknown_clients_dropped", service.strangers_dropped},
     };
     json_t *object = json_object();
     (void)json_object_set_new(call->result, "connections", object);

@@ -13,6 +13,11 @@
 #define ATTEMPTS_MAX 32 /* executions of one request when others are always faster */
 #define WORKERS      4  /* threads for what takes long or went wrong */
 
+/* Requests of clients that nobody has let in: so many at once, and so many a second. Each costs an
+ * audit record, and a flood of them must not fill the disk or push older records out of the log. */
+#define STRANGERS_BURST      1000
+#define STRANGERS_PER_SECOND 20
+
 /* Objects that a search may look at on a loop's thread, a few milliseconds' worth: beyond, it goes
  * on (from the beginning) on a worker's. */
 #define LOOP_PATIENCE 1000
@@ -44,6 +49,11 @@ struct service {
     bool stopping;
     _Atomic uint64_t requests, items, refused, again;
     _Atomic int64_t last_complaint; /* monotonic milliseconds */
+    /* A bucket of what strangers may still send, in thousandths, and when it was last filled. */
+    pthread_mutex_t strangers_lock;
+    int64_t strangers_left;
+    int64_t strangers_filled;
+    _Atomic uint64_t strangers_dropped;
 };
 
 /* A connection's session. */
@@ -277,21 +287,36 @@ static void bind_session(struct service *service, struct service_loop *loop,
         complain(service, status);
 }
 
-/* An answer that needs no memory: the connection goes. Only when none can be locked. */
-static void no_memory_release(struct net_reply *reply)
+static void free_reply(struct net_reply *reply)
 {
     free(reply);
 }
 
-static void close_for_lack_of_memory(struct service *service, struct net_connection *connection)
+/* No answer, no record: the connection goes. */
+static void just_close(struct net_connection *connection)
 {
     struct net_reply *reply = calloc(1, sizeof(*reply));
-    complain(service, STATUS_NO_MEMORY);
     if (reply == NULL)
         abort(); /* not even a pointer's worth: nothing can be answered, and nothing may hang */
     reply->close = true;
-    reply->release = no_memory_release;
+    reply->release = free_reply;
     net_answer(connection, reply);
+}
+
+/* Whether a stranger's request is answered and recorded, or the stranger only shown out. */
+static bool admit_stranger(struct service *service)
+{
+    int64_t now = clock_monotonic();
+    pthread_mutex_lock(&service->strangers_lock);
+    service->strangers_left += (now - service->strangers_filled) * STRANGERS_PER_SECOND;
+    service->strangers_filled = now;
+    if (service->strangers_left > STRANGERS_BURST * INT64_C(1000))
+        service->strangers_left = STRANGERS_BURST * INT64_C(1000);
+    bool admitted = service->strangers_left >= 1000;
+    if (admitted)
+        service->strangers_left -= 1000;
+    pthread_mutex_unlock(&service->strangers_lock);
+    return admitted;
 }
 
 static struct work *begin(struct service *service, struct service_session *session,
@@ -299,9 +324,15 @@ static struct work *begin(struct service *service, struct service_session *sessi
 {
     struct service_loop *loop = &service->loops[net_connection_loop(connection)];
     bind_session(service, loop, session);
+    if (session->core.adapter == 0 && !admit_stranger(service)) {
+        atomic_fetch_add(&service->strangers_dropped, 1);
+        just_close(connection);
+        return NULL;
+    }
     struct work *work = work_take(&loop->pool, frame);
     if (work == NULL) {
-        close_for_lack_of_memory(service, connection);
+        complain(service, STATUS_NO_MEMORY);
+        just_close(connection);
         return NULL;
     }
     work->connection = connection;
@@ -408,6 +439,9 @@ static struct service *new_service(struct core *core, struct store *store, struc
                                             .bad_frame = bad_frame,
                                             .closed = closed,
                                             .event = event};
+    service->strangers_left = STRANGERS_BURST * INT64_C(1000);
+    service->strangers_filled = clock_monotonic();
+    pthread_mutex_init(&service->strangers_lock, NULL);
     pthread_mutex_init(&service->lock, NULL);
     pthread_cond_init(&service->wake, NULL);
     return service;
@@ -459,6 +493,7 @@ void service_close(struct service *service)
     }
     free(service->loops);
     registry_close(service->registry);
+    pthread_mutex_destroy(&service->strangers_lock);
     pthread_mutex_destroy(&service->lock);
     pthread_cond_destroy(&service->wake);
     free(service);
@@ -471,5 +506,6 @@ void service_counters(struct service *service, struct service_counters *ret_coun
         .items = atomic_load(&service->items),
         .refused = atomic_load(&service->refused),
         .again = atomic_load(&service->again),
+        .strangers_dropped = atomic_load(&service->strangers_dropped),
     };
 }

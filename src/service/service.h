@@ -39,10 +39,11 @@ void service_close(struct service *service);
 
 /* Counters for status; values only grow. */
 struct service_counters {
-    uint64_t requests; /* messages answered */
-    uint64_t items;    /* batch items in them */
-    uint64_t refused;  /* messages that the store or the audit log could not take */
-    uint64_t again;    /* messages executed again because somebody else was faster */
+    uint64_t requests;          /* messages answered */
+    uint64_t items;             /* batch items in them */
+    uint64_t refused;           /* messages that the store or the audit log could not take */
+    uint64_t again;             /* messages executed again because somebody else was faster */
+    uint64_t strangers_dropped; /* messages of unknown clients beyond the rate that is recorded */
 };
 void service_counters(struct service *service, struct service_counters *ret_counters);
 

@@ -2,6 +2,7 @@
 """The TLS side: who gets in, what the handshake must bear, how bytes become messages."""
 
 import ssl
+import time
 import uuid
 import warnings
 
@@ -348,3 +349,26 @@ def test_close_after_the_answer(kmipd):
         except (ssl.SSLError, Closed) as error:
             pytest.fail(f"no orderly close: {error}")
 
+
+
+def test_flood_of_strangers_does_not_fill_the_audit_log(fresh_kmipd, tmp_path):
+    """Beyond a burst, unknown clients are shown out without an answer and without a record."""
+    stranger = self_signed(tmp_path, "stranger")
+    context = fresh_kmipd.context(stranger.certificate, stranger.key)
+    answered = dropped = 0
+    end = time.monotonic() + 20
+    while dropped == 0 and answered < 5000 and time.monotonic() < end:
+        try:
+            with fresh_kmipd.connect(context) as client:
+                while answered < 5000:
+                    do(client, "Query", ("QueryFunction", "QueryOperations")).failed(
+                        "AuthenticationNotSuccessful"
+                    )
+                    answered += 1
+        except Closed:
+            dropped += 1
+    assert answered >= 1000 and dropped == 1
+    with fresh_kmipd.connect() as client:
+        do(client, "Query", ("QueryFunction", "QueryOperations")).succeeded()
+    status = fresh_kmipd.ctl_json("status")
+    assert status["connections"]["unknown_clients_dropped"] == 1
