@@ -102,10 +102,18 @@ static size_t count_items(const struct kmip_field *field, struct ttlv_reader rea
     return count;
 }
 
+/* Something missing does not end the reading: what stands behind it may be worse. */
+static bool goes_on(enum status status, bool *missing)
+{
+    *missing |= status == STATUS_MISSING_DATA;
+    return status == STATUS_OK || status == STATUS_MISSING_DATA;
+}
+
 static enum status decode_list(const struct kmip_field *field, struct ttlv_reader *reader,
                                struct arena *arena, struct kmip_list *list)
 {
     size_t size = element_size(field);
+    bool missing = false;
     list->count = count_items(field, *reader);
     list->items = arena_allocate_array(arena, list->count, size);
     if (list->items == NULL)
@@ -115,10 +123,10 @@ static enum status decode_list(const struct kmip_field *field, struct ttlv_reade
         enum status status = next_of_field(field, reader, &item);
         if (status == STATUS_OK)
             status = decode_element(field, &item, arena, (uint8_t *)list->items + i * size);
-        if (status != STATUS_OK)
+        if (!goes_on(status, &missing))
             return status;
     }
-    return STATUS_OK;
+    return missing ? STATUS_MISSING_DATA : STATUS_OK;
 }
 
 enum status kmip_decode(const struct kmip_shape *shape, struct ttlv_reader reader,
@@ -136,7 +144,7 @@ enum status kmip_decode(const struct kmip_shape *shape, struct ttlv_reader reade
         enum status status = (field->flags & KMIP_REPEATED) != 0
                                  ? decode_list(field, &reader, arena, member)
                                  : decode_one(field, &reader, arena, member);
-        if (status != STATUS_OK)
+        if (!goes_on(status, &missing))
             return status;
     }
     /* What is left over is unknown, repeated or out of order: worse than something missing. */

@@ -89,8 +89,9 @@ struct kmip_shape {
 /*
  * Reads all that is left of `reader` as the fields of `shape` into `ret_struct` (zeroed first).
  * Fields must come in the table's order.
- * STATUS_MALFORMED: a field out of order, twice, of the wrong type, or unknown;
- * MISSING_DATA: a required field is not there; TOO_LARGE: the arena is at its maximum.
+ * STATUS_MALFORMED: a field out of order, twice, of the wrong type, or unknown, however deep;
+ * MISSING_DATA: nothing of that, but a required field is not there; TOO_LARGE: the arena is at its
+ * maximum.
  */
 enum status kmip_decode(const struct kmip_shape *shape, struct ttlv_reader reader,
                         struct arena *arena, void *ret_struct) MUST_USE;
