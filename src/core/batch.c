@@ -320,15 +320,11 @@ enum status core_refuse(struct request *request, enum status status)
 enum status core_reject_frame(struct request *request, const struct core_session *session,
                               struct bytes header, enum status status)
 {
-    uint16_t version = 0;
-    struct kmip_request message;
     request->session = session;
     request->frame = header;
     request->refusal = STATUS_OK;
     request->now = clock_now(request->core->clock);
     forget(request);
-    /* Only for the version in it: that it is not whole is known. */
-    if (kmip_decode_request(header, &request->arena, &version, &message) != STATUS_OK)
-        request->version = version;
+    request->version = kmip_peek_version(header);
     return reject(request, status == STATUS_TOO_LARGE ? STATUS_MALFORMED : status);
 }

@@ -133,14 +133,34 @@ static enum status next_structure(struct ttlv_reader *reader, uint32_t tag,
     return STATUS_OK;
 }
 
-/* The version alone, so that a header that is wrong further on can be answered in its version. */
-static uint16_t peek_version(const struct ttlv_item *header, struct arena *arena)
+/* Moves into a Structure with this tag, whatever its length says. */
+static bool enter_beginning(struct ttlv_reader *reader, uint32_t tag)
 {
-    struct ttlv_reader reader = ttlv_enter(header);
+    if (ttlv_peek_tag(reader) != tag || reader->at[3] != TTLV_STRUCTURE)
+        return false;
+    reader->at += TTLV_HEADER_SIZE;
+    return true;
+}
+
+static bool next_number(struct ttlv_reader *reader, uint32_t tag, struct kmip_number *ret_number)
+{
     struct ttlv_item item;
+    if (ttlv_peek_tag(reader) != tag || ttlv_next(reader, &item) != STATUS_OK ||
+        item.type != TTLV_INTEGER)
+        return false;
+    *ret_number = kmip_number(ttlv_integer(&item));
+    return true;
+}
+
+uint16_t kmip_peek_version(struct bytes beginning)
+{
+    struct ttlv_reader reader = ttlv_reader_over(beginning);
     struct kmip_protocol_version version;
-    if (next_structure(&reader, KMIP_TAG_PROTOCOL_VERSION, &item) != STATUS_OK ||
-        kmip_decode(&kmip_protocol_version_shape, ttlv_enter(&item), arena, &version) != STATUS_OK)
+    if (!enter_beginning(&reader, KMIP_TAG_REQUEST_MESSAGE) ||
+        !enter_beginning(&reader, KMIP_TAG_REQUEST_HEADER) ||
+        !enter_beginning(&reader, KMIP_TAG_PROTOCOL_VERSION) ||
+        !next_number(&reader, KMIP_TAG_PROTOCOL_VERSION_MAJOR, &version.major) ||
+        !next_number(&reader, KMIP_TAG_PROTOCOL_VERSION_MINOR, &version.minor))
         return 0;
     return kmip_version_of(&version);
 }
@@ -172,12 +192,10 @@ enum status kmip_decode_request(struct bytes frame, struct arena *arena, uint16_
     struct ttlv_reader body;
     struct ttlv_item header;
     struct batch batch;
-    *ret_version = 0;
-    if (open_message(frame, KMIP_TAG_REQUEST_MESSAGE, &body) != STATUS_OK ||
+    *ret_version = kmip_peek_version(frame);
+    if (ttlv_check(frame) != STATUS_OK ||
+        open_message(frame, KMIP_TAG_REQUEST_MESSAGE, &body) != STATUS_OK ||
         next_structure(&body, KMIP_TAG_REQUEST_HEADER, &header) != STATUS_OK)
-        return STATUS_MALFORMED;
-    *ret_version = peek_version(&header, arena);
-    if (ttlv_check(frame) != STATUS_OK)
         return STATUS_MALFORMED;
     enum status status =
         kmip_decode(&kmip_request_header_shape, ttlv_enter(&header), arena, &ret_request->header);

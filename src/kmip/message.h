@@ -74,9 +74,16 @@ struct kmip_request {
 };
 
 /*
+ * The version in the header of a request message of which only the beginning may be there, or be
+ * well-formed: a message that cannot be read is answered in it (KMIP 1.4 §11.1). 0 if it does not
+ * begin as a request does.
+ */
+uint16_t kmip_peek_version(struct bytes beginning);
+
+/*
  * Reads a whole request message. `frame` is borrowed by everything in *ret_request.
- * *ret_version is the header's version as soon as it could be read, and 0 before: an answer to a
- * malformed request is given in it. MALFORMED; TOO_LARGE (arena).
+ * *ret_version is as kmip_peek_version() gives it, whatever is wrong behind. MALFORMED; TOO_LARGE
+ * (arena).
  */
 enum status kmip_decode_request(struct bytes frame, struct arena *arena, uint16_t *ret_version,
                                 struct kmip_request *ret_request) MUST_USE;
