@@ -154,7 +154,7 @@ static enum status apply(struct committer *committer, struct store_transaction *
 
 /* ---- One group ---- */
 
-/* Applies all; the failure of the back end, if any, is that of the whole group. */
+/* Applies all, until the back end fails. */
 static enum status apply_group(struct committer *committer, struct store_transaction *group)
 {
     size_t i = 0;
@@ -205,8 +205,11 @@ static enum status commit_group(struct committer *committer)
     return status;
 }
 
-static enum status write_group(struct committer *committer, struct store_transaction *group)
+/* *ret_applied: whether the failure, if any, is of the group as a whole and not of one in it. */
+static enum status write_group(struct committer *committer, struct store_transaction *group,
+                               bool *ret_applied)
 {
+    *ret_applied = true;
     if (committer->refusing)
         return STATUS_STORE_FAILED;
     const struct backend_type *type = committer->backend->type;
@@ -215,6 +218,7 @@ static enum status write_group(struct committer *committer, struct store_transac
         return status;
     committer->effects = 0;
     status = apply_group(committer, group);
+    *ret_applied = status == STATUS_OK;
     if (status == STATUS_OK)
         status = commit_group(committer);
     else
@@ -230,9 +234,27 @@ static void set_health(struct committer *committer, enum status status)
     atomic_store(&committer->health, status);
 }
 
+static void run_group(struct committer *committer, struct store_transaction *group);
+
+/* One of the group met a damaged page, say: the others need not suffer for it. */
+static void run_each_alone(struct committer *committer, struct store_transaction *group)
+{
+    while (group != NULL) {
+        struct store_transaction *alone = group;
+        group = group->next;
+        alone->next = NULL;
+        run_group(committer, alone);
+    }
+}
+
 static void run_group(struct committer *committer, struct store_transaction *group)
 {
-    enum status status = write_group(committer, group);
+    bool applied;
+    enum status status = write_group(committer, group, &applied);
+    if (!applied && group->next != NULL) {
+        run_each_alone(committer, group);
+        return;
+    }
     set_health(committer, status);
     size_t i = 0;
     while (group != NULL) {

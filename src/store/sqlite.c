@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,41 +15,37 @@
 
 /* ---- Texts ---- */
 
-/* What each failure of opening means for the file at `path`, and what to do. */
+/* What each failure of opening means for the file, and what to do. */
 static const struct {
     enum status status;
     const char *text;
 } failure_texts[] = {
-    {STATUS_STORE_FULL, "store %s: no space left on its file system: free some and start again"},
-    {STATUS_STORE_READ_ONLY, "store %s: cannot be written: make the file and its directory "
-                             "writable for this user, and the file system mounted read-write"},
-    {STATUS_STORE_CORRUPT, "store %s: damaged, or not a store of kmipd: move it away and restore "
-                           "a backup, or check it with: sqlite3 FILE 'PRAGMA integrity_check'"},
-    {STATUS_STORE_NEWER, "store %s: written by a newer version of kmipd: start that version, or "
-                         "restore a backup from before the upgrade"},
-    {STATUS_NO_MEMORY, "store %s: out of memory"},
+    {STATUS_STORE_FULL, "no space left on its file system: free some and start again"},
+    {STATUS_STORE_READ_ONLY, "cannot be written: make the file and its directory writable for "
+                             "this user, and the file system mounted read-write"},
+    {STATUS_STORE_CORRUPT, "damaged, or not a store of kmipd: move it away and restore a backup, "
+                           "or check it with: sqlite3 FILE 'PRAGMA integrity_check'"},
+    {STATUS_STORE_NEWER, "written by a newer version of kmipd: start that version, or restore a "
+                         "backup from before the upgrade"},
+    {STATUS_NO_MEMORY, "out of memory"},
+    {STATUS_STORE_FAILED, "cannot be read or written: look into the kernel's log for errors of "
+                          "its disk"},
 };
 
 static enum status explain(struct error *error, enum status status, const char *path)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(failure_texts); i++) {
-        if (failure_texts[i].status == status) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-            return error_set(error, status, failure_texts[i].text, path);
-#pragma GCC diagnostic pop
-        }
-    }
-    return error_set(error, status,
-                     "store %s: cannot be read or written: look into the kernel's log for errors "
-                     "of its disk",
-                     path);
+    const char *text = status_text(status);
+    for (size_t i = 0; i < ARRAY_COUNT(failure_texts); i++)
+        if (failure_texts[i].status == status)
+            text = failure_texts[i].text;
+    return error_set(error, status, "store %s: %s", path, text);
 }
 
 static enum status explain_errno(struct error *error, int code, const char *path)
 {
     switch (code) {
     case ENOENT:
+    case ENOTDIR:
         return error_set(error, STATUS_NOT_FOUND,
                          "store %s: its directory does not exist: make it, or correct the path",
                          path);
@@ -100,7 +95,8 @@ static enum status lock(struct sqlite_store *store, struct error *error)
     if (store->lock_file < 0)
         return explain_errno(error, code, store->path);
     if (flock(store->lock_file, LOCK_EX | LOCK_NB) != 0)
-        return in_use(error, store->lock_file, store->path);
+        return errno == EWOULDBLOCK ? in_use(error, store->lock_file, store->path)
+                                    : explain_errno(error, errno, store->path);
     return write_pid(error, store->lock_file, store->path);
 }
 

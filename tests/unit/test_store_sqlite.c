@@ -376,6 +376,74 @@ static void test_files_are_for_their_user_alone(void **state)
     }
 }
 
+/* A transaction of the tests' own, which posts when it is done. */
+struct submission {
+    struct store_transaction transaction;
+    struct store_change change;
+    struct store *store;
+    enum status status;
+    sem_t *done;
+    int full_after;            /* the fault to set for what comes after it; 0: none */
+    struct submission *others; /* of the first: submitted by it on the committer's thread */
+    size_t other_count;
+};
+
+static void note_done(struct store_transaction *transaction, enum status status)
+{
+    struct submission *submission = CONTAINER_OF(transaction, struct submission, transaction);
+    if (submission->full_after > 0)
+        atomic_store(&faults.full_after, submission->full_after);
+    for (size_t i = 0; i < submission->other_count; i++)
+        store_submit(submission->store, &submission->others[i].transaction);
+    submission->status = status;
+    (void)sem_post(submission->done);
+}
+
+/* The first commits and submits the others, which so become one group. */
+static void run_group(struct fixture *fixture, struct submission *submissions, size_t count)
+{
+    sem_t done;
+    assert_int_equal(sem_init(&done, 0, 0), 0);
+    for (size_t i = 0; i < count; i++) {
+        struct submission *submission = &submissions[i];
+        submission->transaction = (struct store_transaction){
+            .changes = &submission->change, .count = 1, .done = note_done};
+        submission->store = fixture->store;
+        submission->done = &done;
+    }
+    submissions[0].others = &submissions[1];
+    submissions[0].other_count = count - 1;
+    store_submit(fixture->store, &submissions[0].transaction);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(sem_wait(&done), 0);
+    (void)sem_destroy(&done);
+}
+
+static void test_damage_fails_only_who_meets_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct submission submissions[8] = {0};
+    insert_range(fixture, 1, 200);
+    close_store(fixture);
+    for (off_t page = 14; page < 30; page++)
+        damage_page(fixture, page);
+    open_store(fixture);
+    unsigned damaged = 1;
+    while (damaged < 200 && get(fixture, damaged) != STATUS_STORE_CORRUPT)
+        damaged++;
+    for (unsigned i = 0; i < ARRAY_COUNT(submissions); i++)
+        submissions[i].change = make_insert(fixture, 1000 + i);
+    submissions[4].change = make_insert(fixture, damaged);
+    submissions[4].change.kind = STORE_UPDATE;
+    submissions[4].change.row.version = 1;
+    run_group(fixture, submissions, ARRAY_COUNT(submissions));
+    for (unsigned i = 0; i < ARRAY_COUNT(submissions); i++)
+        assert_int_equal(submissions[i].status, i == 4 ? STATUS_STORE_CORRUPT : STATUS_OK);
+    for (unsigned i = 0; i < ARRAY_COUNT(submissions); i++)
+        if (i != 4)
+            assert_int_equal(get(fixture, 1000 + i), STATUS_OK);
+}
+
 /* ---- No space ---- */
 
 static void wait_until_healthy(const struct fixture *fixture)
@@ -424,47 +492,6 @@ static void test_space_is_noticed_without_a_write(void **state)
     wait_until_healthy(fixture);
 }
 
-struct submission {
-    struct store_transaction transaction;
-    struct store_change change;
-    struct store *store;
-    enum status status;
-    sem_t *done;
-    struct submission *others; /* of the first: submitted by it on the committer's thread */
-    size_t other_count;
-};
-
-static void note_done(struct store_transaction *transaction, enum status status)
-{
-    struct submission *submission = CONTAINER_OF(transaction, struct submission, transaction);
-    if (submission->other_count > 0)
-        atomic_store(&faults.full_after, 2); /* in the middle of what the others write */
-    for (size_t i = 0; i < submission->other_count; i++)
-        store_submit(submission->store, &submission->others[i].transaction);
-    submission->status = status;
-    (void)sem_post(submission->done);
-}
-
-/* The first commits and submits the others, which so become one group. */
-static void run_group(struct fixture *fixture, struct submission *submissions, size_t count)
-{
-    sem_t done;
-    assert_int_equal(sem_init(&done, 0, 0), 0);
-    for (size_t i = 0; i < count; i++) {
-        struct submission *submission = &submissions[i];
-        submission->transaction = (struct store_transaction){
-            .changes = &submission->change, .count = 1, .done = note_done};
-        submission->store = fixture->store;
-        submission->done = &done;
-    }
-    submissions[0].others = &submissions[1];
-    submissions[0].other_count = count - 1;
-    store_submit(fixture->store, &submissions[0].transaction);
-    for (size_t i = 0; i < count; i++)
-        assert_int_equal(sem_wait(&done), 0);
-    (void)sem_destroy(&done);
-}
-
 static void test_full_disk_fails_a_group_as_a_whole(void **state)
 {
     struct fixture *fixture = *state;
@@ -473,6 +500,7 @@ static void test_full_disk_fails_a_group_as_a_whole(void **state)
     for (unsigned i = 0; i < ARRAY_COUNT(submissions); i++)
         submissions[i].change = make_insert(fixture, 10 + i);
     submissions[5].change = make_insert(fixture, 1); /* EXISTS, if there were space */
+    submissions[0].full_after = 2;                   /* in the middle of what the others write */
     run_group(fixture, submissions, ARRAY_COUNT(submissions));
     assert_int_equal(submissions[0].status, STATUS_OK);
     for (unsigned i = 1; i < ARRAY_COUNT(submissions); i++) {
@@ -974,6 +1002,7 @@ int main(void)
         ON_STORE(test_truncated),
         ON_STORE(test_damage_is_found_after_an_unclean_end),
         ON_STORE(test_damage_is_not_absence),
+        ON_STORE(test_damage_fails_only_who_meets_it),
         ON_STORE(test_newer_version),
         ON_STORE(test_one_process_at_a_time),
         ON_STORE(test_files_are_for_their_user_alone),
