@@ -641,14 +641,14 @@ static void test_log_does_not_grow_for_ever(void **state)
     char log[128];
     (void)snprintf(log, sizeof(log), "%s-wal", fixture->path);
     off_t largest = 0;
-    for (unsigned i = 1; i <= 150; i++) {
+    for (unsigned i = 1; i <= 90; i++) {
         assert_int_equal(insert_large(fixture, i), STATUS_OK);
         (void)usleep(500);
         off_t size = size_of(log);
         largest = size > largest ? size : largest;
     }
     assert_true(largest > 16 << 20);
-    assert_true(largest < 100 << 20); /* 150 MB were written */
+    assert_true(largest < 64 << 20); /* 90 MB were written */
     assert_int_equal(store_health(fixture->store), STATUS_OK);
     close_store(fixture);
     assert_int_equal(size_of(log), -1);
@@ -938,7 +938,7 @@ static bool never_visited(void *context, struct stored_object *object)
 static void test_long_search_is_cut_into_pages(void **state)
 {
     struct fixture *fixture = *state;
-    insert_alternating(fixture, 30000);
+    insert_alternating(fixture, 24000);
     struct store_query query = {
         .adapter = fixture->adapter, .terms = (uint64_t[]){1, 2}, .term_count = 2, .limit = 1000};
     unsigned pages = 0;
