@@ -9,13 +9,13 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "net/socket.h"
 #include "net/tls.h"
 #include "ttlv/ttlv.h"
 
 enum {
     FRAMES_PER_TURN = 64, /* of one connection, before others have their turn */
     WARM_IDLE = 3000,     /* milliseconds; more than STAMP_EVERY, since that is what tells */
+    READS_PER_TURN = 32,  /* of one connection, each at most a record's size */
     STAMP_EVERY = 1000,   /* milliseconds: a busy connection's deadline is moved so often */
 };
 
@@ -33,7 +33,7 @@ static void watch(struct net_connection *connection, uint32_t events)
     if (connection->interest == events)
         return;
     /* Cannot fail: the socket is watched, and changing it allocates nothing (epoll_ctl(2)). */
-    (void)epoll_ctl(connection->loop->epoll, EPOLL_CTL_MOD, connection->fd, &event);
+    (void)epoll_ctl(connection->loop->epoll, EPOLL_CTL_MOD, connection->socket.fd, &event);
     connection->interest = events;
 }
 
@@ -70,14 +70,15 @@ static void count_open(struct loop *loop, bool more)
         (void)atomic_fetch_sub(&loop->shared->open, 1);
 }
 
-static bool prepare(struct net_connection *connection, int fd)
+static bool prepare(struct net_connection *connection)
 {
+    int fd = connection->socket.fd;
     const int on = 1;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     connection->interest = EPOLLIN;
     connection->ssl = SSL_new(connection->loop->tls);
-    if (connection->ssl == NULL ||
-        socket_use(connection->ssl, connection->loop->socket_method, fd) != STATUS_OK)
+    if (connection->ssl == NULL || socket_use(connection->ssl, connection->loop->socket_method,
+                                              &connection->socket) != STATUS_OK)
         return false;
     SSL_set_accept_state(connection->ssl);
     return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0 &&
@@ -93,8 +94,8 @@ void connection_open(struct loop *loop, int fd, const union address *address)
         return;
     }
     connection->loop = loop;
-    connection->fd = fd;
-    if (!prepare(connection, fd)) {
+    connection->socket.fd = fd;
+    if (!prepare(connection)) {
         ERR_clear_error();
         SSL_free(connection->ssl);
         free(connection);
@@ -161,7 +162,7 @@ void connection_close(struct net_connection *connection)
     deadline_remove(&connection->deadline);
     if (connection->ssl != NULL)
         release_tls(connection);
-    (void)close(connection->fd);
+    (void)close(connection->socket.fd);
     connection->state = CONNECTION_LOST;
     if (!connection->outstanding)
         bury(connection);
@@ -179,7 +180,7 @@ static void connection_finish(struct net_connection *connection)
     ERR_clear_error();
     release_tls(connection);
     connection->state = CONNECTION_LINGER; /* from here on there is no TLS to shut down */
-    if (shutdown(connection->fd, SHUT_WR) != 0) {
+    if (shutdown(connection->socket.fd, SHUT_WR) != 0) {
         connection_close(connection);
         return;
     }
@@ -190,7 +191,7 @@ static void connection_finish(struct net_connection *connection)
 static void linger(struct net_connection *connection)
 {
     struct carry *scratch = &connection->loop->input;
-    ssize_t size = read(connection->fd, scratch->data, scratch->capacity);
+    ssize_t size = read(connection->socket.fd, scratch->data, scratch->capacity);
     if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
         connection_close(connection);
 }
@@ -464,6 +465,7 @@ static enum step take_turn(struct net_connection *connection, bool readable)
     struct carry *input = connection->input.data != NULL ? &connection->input : &loop->input;
     unsigned frames = 0;
     enum step step;
+    connection->socket.reads = READS_PER_TURN;
     for (;;) {
         step = deliver(connection, input, &frames);
         if (step != STEP_MORE)
@@ -488,7 +490,7 @@ static enum wait wait_of(const struct net_connection *connection)
         return WAIT_WRITE;
     if (connection->outstanding)
         return WAIT_IDLE;
-    if (connection->input.data != NULL)
+    if (connection->input.data != NULL || tls_record_begun(connection->ssl))
         return WAIT_FRAME;
     return connection->known ? WAIT_IDLE : WAIT_FIRST_FRAME;
 }
@@ -596,6 +598,7 @@ static void shake_hands(struct net_connection *connection)
 {
     struct loop *loop = connection->loop;
     forget_errors();
+    connection->socket.reads = READS_PER_TURN;
     int result = SSL_do_handshake(connection->ssl);
     if (result == 1) {
         loop_count(&loop->counters.handshakes);

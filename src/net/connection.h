@@ -4,6 +4,7 @@
 #define KMIPD_NET_CONNECTION_H
 
 #include "net/loop.h"
+#include "net/socket.h"
 
 enum connection_state {
     CONNECTION_HANDSHAKE,
@@ -17,7 +18,7 @@ struct net_connection {
     struct deadline deadline;
     struct loop *loop;
     SSL *ssl;
-    int fd;
+    struct socket socket;
     enum connection_state state;
     enum wait wait;
     uint32_t interest;              /* what epoll watches for */

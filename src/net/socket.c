@@ -4,17 +4,18 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-static int fd_of(BIO *bio)
-{
-    return (int)(intptr_t)BIO_get_data(bio);
-}
-
 /* 1, or 0 with the flag that says whether to try again, as BIO_read_ex(3) wants. An orderly end is
  * a failure without an error: SSL_ERROR_SYSCALL with an empty queue. */
 static int receive(BIO *bio, char *ret_bytes, size_t size, size_t *ret_size)
 {
-    ssize_t got = recv(fd_of(bio), ret_bytes, size, 0);
+    struct socket *socket = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
+    if (socket->reads == 0) {
+        BIO_set_retry_read(bio);
+        return 0;
+    }
+    --socket->reads;
+    ssize_t got = recv(socket->fd, ret_bytes, size, 0);
     if (got > 0) {
         *ret_size = (size_t)got;
         return 1;
@@ -26,7 +27,8 @@ static int receive(BIO *bio, char *ret_bytes, size_t size, size_t *ret_size)
 
 static int transmit(BIO *bio, const char *bytes, size_t size, size_t *ret_size)
 {
-    ssize_t sent = send(fd_of(bio), bytes, size, MSG_NOSIGNAL);
+    const struct socket *socket = BIO_get_data(bio);
+    ssize_t sent = send(socket->fd, bytes, size, MSG_NOSIGNAL);
     BIO_clear_retry_flags(bio);
     if (sent >= 0) {
         *ret_size = (size_t)sent;
@@ -54,12 +56,12 @@ BIO_METHOD *socket_method(void)
     return method;
 }
 
-enum status socket_use(SSL *ssl, const BIO_METHOD *method, int fd)
+enum status socket_use(SSL *ssl, const BIO_METHOD *method, struct socket *socket)
 {
     BIO *bio = BIO_new(method);
     if (bio == NULL)
         return STATUS_NO_MEMORY;
-    BIO_set_data(bio, (void *)(intptr_t)fd);
+    BIO_set_data(bio, socket);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio); /* takes it */
     return STATUS_OK;

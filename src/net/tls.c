@@ -29,8 +29,16 @@ const char *tls_reason(void)
     return reason != NULL ? reason : "unknown reason";
 }
 
+bool tls_record_begun(const SSL *ssl)
+{
+    return SSL_has_pending(ssl) == 1 || strcmp(SSL_rstate_string(ssl), "RH") != 0;
+}
+
 void tls_release_buffers(SSL *ssl)
 {
+    /* SSL_free_buffers() itself looks only since OpenSSL 3.0.14 (CVE-2024-4741). */
+    if (tls_record_begun(ssl))
+        return;
     (void)SSL_clear_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
     (void)SSL_free_buffers(ssl);
     (void)SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);

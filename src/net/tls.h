@@ -35,11 +35,14 @@ enum status tls_context_make(const struct identity *identity, struct tickets *ti
                              bool legacy_ciphers, SSL_CTX **ret_context,
                              struct error *error) MUST_USE;
 
+/* Whether a part of a record is there, or a whole one that was not read to its end. */
+bool tls_record_begun(const SSL *ssl);
+
 /*
- * Gives back the record buffers (32 KiB) of a connection in which nothing is pending; otherwise
- * they stay. OpenSSL has wiped what was read out of them, as SSL_OP_CLEANSE_PLAINTEXT says. With
- * that option it would here, or by itself with SSL_MODE_RELEASE_BUFFERS, wipe all 16 KiB of the
- * buffer again, which costs a tenth of a request.
+ * Gives back the record buffers (32 KiB) of a connection, unless a record has begun. OpenSSL has
+ * wiped what was read out of them, as SSL_OP_CLEANSE_PLAINTEXT says. With that option it would
+ * here, or by itself with SSL_MODE_RELEASE_BUFFERS, wipe all 16 KiB of the buffer again, which
+ * costs a tenth of a request.
  */
 void tls_release_buffers(SSL *ssl);
 

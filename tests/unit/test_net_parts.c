@@ -3,6 +3,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -10,6 +12,7 @@
 #include "net/carry.h"
 #include "net/clients.h"
 #include "net/deadline.h"
+#include "net/socket.h"
 #include "net/tickets.h"
 #include "tls_peer.h"
 
@@ -305,7 +308,7 @@ static void ticket_keys_live_a_day(void **state)
     credentials_free(&credentials);
 }
 
-/* A ticket that was tampered with is no ticket. */
+/* A ticket of another process is no ticket. */
 static void foreign_tickets_are_ignored(void **state)
 {
     struct credentials credentials = credentials_make("EC", 0, "server", -1, 365);
@@ -330,6 +333,41 @@ static void foreign_tickets_are_ignored(void **state)
     credentials_free(&credentials);
 }
 
+/* socket.h */
+
+static void a_socket_is_read_so_often_a_turn(void **state)
+{
+    int pair[2];
+    char bytes[4];
+    BIO_METHOD *method = socket_method();
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    SSL *ssl = SSL_new(context);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    struct socket socket = {.fd = pair[0], .reads = 2};
+    assert_int_equal(socket_use(ssl, method, &socket), STATUS_OK);
+    BIO *bio = SSL_get_rbio(ssl);
+    assert_int_equal(write(pair[1], "0123456789", 10), 10);
+    for (unsigned i = 0; i < 2; ++i)
+        assert_int_equal(BIO_read(bio, bytes, sizeof(bytes)), 4);
+    assert_true(BIO_read(bio, bytes, sizeof(bytes)) <= 0); /* more is there, but later */
+    assert_true(BIO_should_read(bio));
+    socket.reads = 3;
+    assert_int_equal(BIO_read(bio, bytes, sizeof(bytes)), 2);
+    assert_memory_equal(bytes, "89", 2);
+    assert_true(BIO_read(bio, bytes, sizeof(bytes)) <= 0); /* nothing is there */
+    assert_true(BIO_should_read(bio));
+    assert_int_equal(BIO_write(bio, "answer", 6), 6);
+    assert_int_equal(close(pair[1]), 0);
+    assert_true(BIO_read(bio, bytes, sizeof(bytes)) <= 0); /* it is over */
+    assert_false(BIO_should_retry(bio));
+    assert_true(BIO_write(bio, "answer", 6) <= 0); /* without a signal */
+    assert_false(BIO_should_retry(bio));
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    BIO_meth_free(method);
+    assert_int_equal(close(pair[0]), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +382,7 @@ int main(void)
         cmocka_unit_test(the_longest_unseen_are_forgotten),
         cmocka_unit_test(ticket_keys_live_a_day),
         cmocka_unit_test(foreign_tickets_are_ignored),
+        cmocka_unit_test(a_socket_is_read_so_often_a_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

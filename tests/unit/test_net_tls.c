@@ -288,6 +288,41 @@ static void sessions_resume(void **state)
     }
 }
 
+/* As TLS 1.2 does it without tickets. Each loop remembers its own. */
+static void sessions_without_tickets_resume(void **state)
+{
+    struct net_options options = fixture_options();
+    bool resumed = false;
+    options.loops = 1;
+    fixture_start(&options);
+    SSL_CTX *context = peer_context(&fixture.client, TLS1_2_VERSION);
+    (void)SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    SSL_SESSION *session = session_after_answer(context, NULL, &resumed);
+    assert_false(resumed);
+    SSL_SESSION *next = session_after_answer(context, session, &resumed);
+    assert_true(resumed);
+    assert_true(last_peer().has_certificate);
+    SSL_SESSION_free(session);
+    SSL_SESSION_free(next);
+    SSL_CTX_free(context);
+}
+
+static void keys_may_be_updated(void **state)
+{
+    start_usual();
+    struct peer peer = peer_connect(fixture.tls13, fixture.port, NULL);
+    for (unsigned i = 0; i < 200; ++i) {
+        assert_int_equal(SSL_key_update(peer.ssl, i % 2 == 0 ? SSL_KEY_UPDATE_REQUESTED
+                                                             : SSL_KEY_UPDATE_NOT_REQUESTED),
+                         1);
+        assert_int_equal(SSL_do_handshake(peer.ssl), 1);
+        if (i % 10 == 0)
+            exchange(&peer, 104, ORDER_ECHO);
+    }
+    exchange(&peer, 104, ORDER_LATER);
+    peer_close(&peer);
+}
+
 /* The answers, not the requests, bring the ticket: no round trip is added. */
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
@@ -488,6 +523,8 @@ int main(void)
         net_test(what_is_not_tls_is_refused),
         net_test(renegotiation_is_refused),
         net_test(sessions_resume),
+        net_test(sessions_without_tickets_resume),
+        net_test(keys_may_be_updated),
         net_test(tickets_are_for_those_who_use_them),
         net_test(bare_handshakes_bring_no_ticket),
         net_test(an_expired_certificate_is_served_with_a_warning),
