@@ -321,11 +321,11 @@ void store_cache_free(struct store_cache *cache)
         return;
     for (size_t i = 0; i < cache->shard_count; i++) {
         struct shard *shard = &cache->shards[i];
-        while (shard->oldest != NULL) {
-            struct entry *entry = shard->oldest;
-            unlink_use(shard, entry);
+        for (struct entry *entry = shard->newest; entry != NULL;) {
+            struct entry *older = entry->older;
             stored_object_release(entry->object);
             free(entry);
+            entry = older;
         }
         free(shard->buckets);
         (void)pthread_mutex_destroy(&shard->lock);
