@@ -10,7 +10,8 @@
 #include "client/address.h"
 
 enum {
-    TEXT_WIDTH = 38,
+    TEXT_WIDTH = 36,
+    DETAIL_WIDTH = 72, /* what is longer gets a line of its own */
     DETAIL_MAX = 1024,
     DRAW_EVERY = 100000, /* microseconds between two drawings of a step */
 };
@@ -138,9 +139,9 @@ static void print_step(struct report *report, enum outcome outcome, const char *
     fprintf(report->file, "  %s%s%s%-7s%s %8.1f ms  ", colour != NULL ? "\033[" : "",
             colour != NULL ? colour : "", colour != NULL ? "m" : "", outcomes[outcome].mark,
             colour != NULL ? "\033[0m" : "", milliseconds(time));
-    if (outcome == OUTCOME_OK && detail[0] != '\0')
+    if (outcome == OUTCOME_OK && detail[0] != '\0' && strlen(detail) <= DETAIL_WIDTH)
         fprintf(report->file, "%-*s  %s\n", TEXT_WIDTH, text, detail);
-    else if (detail[0] != '\0') /* what to do deserves a line of its own */
+    else if (detail[0] != '\0') /* what is long, or says what to do: a line of its own */
         fprintf(report->file, "%s\n  %21s%s\n", text, "", detail);
     else
         fprintf(report->file, "%s\n", text);
@@ -210,7 +211,7 @@ static void print_json(struct report *report, const char *const *servers, size_t
     for (size_t i = 0; i < count; i++)
         keep(report, list, json_text(servers[i]));
     json_t *whole = json_pack("{s:s, s:s, s:b, s:f, s:i, s:i, s:i, s:o, s:O}", "program",
-                              "vsphere-sim", "version", KMIPD_VERSION, "ok", report->failed == 0,
+                              "vsphere-sim", "version", KMIPD_VERSION, "ok", report->failed == 0 && report->skipped == 0,
                               "milliseconds", milliseconds(time), "steps", (int)report->step_count,
                               "failed", (int)report->failed, "skipped", (int)report->skipped,
                               "servers", list, "scenarios", report->scenarios);

@@ -64,7 +64,7 @@ void step_progress(struct step *step, size_t done, size_t total);
 enum status step_end(struct step *step, enum status status, const char *detail, ...)
     PRINTF_LIKE(3, 4);
 
-/* Ends a step that could not be done here, which is no failure: the detail says what to do. */
+/* Ends a step that could not be done here, though nothing failed: the detail says what to do. */
 void step_skip(struct step *step, const char *detail, ...) PRINTF_LIKE(2, 3);
 
 #endif

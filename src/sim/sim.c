@@ -8,7 +8,7 @@
 #include "sim/datastore.h"
 #include "sim/scenarios.h"
 
-enum exit_code { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum exit_code { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SKIPPED = 3 };
 
 enum {
     SECURE_HEAP = 1 << 20, /* keys of 1,024 hosts at once, and the private key */
@@ -134,7 +134,9 @@ static enum exit_code run(struct sim *sim)
         report_finish(&sim->report, sim->options.servers, sim->options.server_count, &error);
     if (status != STATUS_OK)
         return usage(&error);
-    return sim->report.failed == 0 ? EXIT_GOOD : EXIT_FAILED;
+    if (sim->report.failed > 0)
+        return EXIT_FAILED;
+    return sim->report.skipped > 0 ? EXIT_SKIPPED : EXIT_GOOD;
 }
 
 int sim_main(int count, char **words)

@@ -14,7 +14,7 @@ struct sim {
 };
 
 /* vsphere-sim's main(). 0: every step did what it should; 1: one did not; 2: the command line, or
- * the files it names, are wrong. */
+ * the files it names, are wrong; 3: nothing failed, but a step was left to the administrator. */
 int sim_main(int count, char **words);
 
 #endif

@@ -32,7 +32,7 @@ static enum status open_client(struct sim *sim, const struct client_options *wan
     options.tls12 = sim->options.tls12;
     options.passed_over = note_passed;
     options.context = ret_vcenter;
-    *ret_vcenter = (struct vcenter){.sim = sim};
+    *ret_vcenter = (struct vcenter){.sim = sim, .server_count = options.server_count};
     return client_open(&options, &ret_vcenter->client, error);
 }
 
@@ -178,7 +178,13 @@ static void use_credential(struct client_connection *connection, const struct ta
 enum status vcenter_shake_hands(struct vcenter *vcenter, struct client_peer *ret_peer,
                                 struct error *error)
 {
-    return client_shake_hands(vcenter->client, 0, ret_peer, error);
+    enum status status = STATUS_IO;
+    for (size_t i = 0; i < vcenter->server_count; i++) {
+        status = client_shake_hands(vcenter->client, i, ret_peer, error);
+        if (status == STATUS_OK)
+            break;
+    }
+    return status;
 }
 
 static void print_versions(const uint16_t *versions, size_t count, char *ret_text, size_t size)

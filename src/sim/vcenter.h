@@ -19,6 +19,7 @@
 struct vcenter {
     struct sim *sim;
     struct client *client;
+    size_t server_count;
     char answered_by[CLIENT_ADDRESS_MAX]; /* the server of the latest conversation */
     char passed[VCENTER_PASSED_MAX];      /* servers that were passed over in it, for people */
 };
@@ -47,7 +48,7 @@ void vcenter_close(struct vcenter *vcenter);
 
 /* ---- The provider ---- */
 
-/* A TLS handshake without a byte of KMIP, with the first server of the list. */
+/* A TLS handshake without a byte of KMIP, with the first server of the list that takes part. */
 enum status vcenter_shake_hands(struct vcenter *vcenter, struct client_peer *ret_peer,
                                 struct error *error) MUST_USE;
 

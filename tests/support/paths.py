@@ -13,7 +13,8 @@ VCENTER = VECTORS / "vcenter-7.0.3"
 
 def program(name: str) -> Path:
     """A program of the project: NAME_BIN in the environment, or the build's default place."""
-    return Path(os.environ.get(f"{name.upper()}_BIN", SOURCE / "build" / "src" / "bin" / name))
+    variable = f"{name.upper().replace('-', '_')}_BIN"
+    return Path(os.environ.get(variable, SOURCE / "build" / "src" / "bin" / name))
 
 
 def need_vectors(folder: Path) -> None:
