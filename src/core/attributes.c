@@ -374,14 +374,16 @@ static enum status check_name(struct request *request, const struct object *obje
         return STATUS_NAME_EXISTS;
     if (!attribute_term(&request->arena, name, value, &term))
         return STATUS_CRYPTO_FAILED;
-    struct store_query query = {.adapter = request->session->adapter,
+struct store_query query = {.adapter = request->session->adapter,
                                 .terms = &term.term,
                                 .term_count = 1,
                                 .limit = SIZE_MAX};
-    int64_t next;
-    enum status status = store_find(request->store, &query, visit_name, &search, &next);
-    if (status == STATUS_OK)
-        status = search.status;
+    enum status status;
+    do { /* a page may end anywhere */
+        status = store_find(request->store, &query, visit_name, &search, &query.after);
+        if (status == STATUS_OK)
+            status = search.status;
+    } while (status == STATUS_OK && !search.taken && query.after != 0);
     return status == STATUS_OK && search.taken ? STATUS_NAME_EXISTS : status;
 }
 
