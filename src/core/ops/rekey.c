@@ -87,8 +87,9 @@ static enum status shift_date(struct request *request, struct object *replacemen
     int64_t date;
     if (!object_number(replacement, id, &date))
         return STATUS_OK;
-    return object_set(replacement, &request->arena, id,
-                      value_date_time(&request->arena, date + seconds));
+    if (__builtin_add_overflow(date, seconds, &date))
+        return STATUS_INVALID_FIELD;
+    return object_set(replacement, &request->arena, id, value_date_time(&request->arena, date));
 }
 
 /* Table 172: the dates of the replacement from an Offset. */
@@ -99,14 +100,15 @@ static enum status apply_offset(struct request *request, struct object *replacem
     if (!offset->present)
         return STATUS_OK;
     int64_t new_activation = request_seconds(request) + offset->value;
+    int64_t shift = 0;
     bool had = object_number(replacement, KMIP_ATTRIBUTE_ACTIVATION_DATE, &activation);
+    if (had && __builtin_sub_overflow(new_activation, activation, &shift))
+        return STATUS_INVALID_FIELD;
     for (size_t i = 0; i < ARRAY_COUNT(dates); i++) {
         int64_t ignored;
         if (!had && object_number(replacement, dates[i], &ignored))
             return STATUS_ILLEGAL_OPERATION;
-        enum status status =
-            had ? shift_date(request, replacement, dates[i], new_activation - activation)
-                : STATUS_OK;
+        enum status status = had ? shift_date(request, replacement, dates[i], shift) : STATUS_OK;
         if (status != STATUS_OK)
             return status;
     }
