@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.support import message, ttlv  # noqa: E402
 from tests.support.kmipxml import Bindings, CaseError, Reader, Unbound, to_item  # noqa: E402
 from tests.support.message import (  # noqa: E402
+    WORDS,
     VERSIONS,
     aes_template,
     attribute,
@@ -138,7 +139,7 @@ def attributes_of_every_kind() -> List[List[Item]]:
 
 
 def greetings() -> List[List[Item]]:
-    functions = ("QueryOperations", "QueryObjects", "QueryServerInformation", "QueryProfiles")
+    functions = WORDS.enumeration_values(tag("QueryFunction"), 0x0201)
     version = [("ProtocolVersionMajor", 1), ("ProtocolVersionMinor", 2)]
     return [
         [batch_item("DiscoverVersions")],
@@ -148,12 +149,63 @@ def greetings() -> List[List[Item]]:
     ]
 
 
+def rekeys() -> List[List[Item]]:
+    """Replacements, with dates that move."""
+    dates = [
+        attribute("Activation Date", 1700000100),
+        attribute("Process Start Date", 1700000200),
+        attribute("Protect Stop Date", 1800000000),
+        attribute("Deactivation Date", 1900000000),
+    ]
+    return [
+        [create(attribute("Name", name_value("fuzz moves")), *dates)],
+        [batch_item("ReKey", on(0), ("Offset", 3600))],
+        [batch_item("ReKey", on(1), template(attribute("Activation Date", 1700000500)))],
+        [batch_item("ReKey", on(1), ("Offset", 60), template(dates[0]))],
+        [create(dates[3]), batch_item("ReKey", ("Offset", 60))],
+    ]
+
+
+def extreme_dates() -> List[List[Item]]:
+    """Dates at the ends of their range, which a Re-key cannot move."""
+    first, last = -(1 << 63), (1 << 63) - 1
+    return [
+        [create(attribute("Activation Date", first), attribute("Deactivation Date", last))],
+        [batch_item("ReKey", on(0), ("Offset", 3600))],
+        [create(attribute("Activation Date", 0), attribute("Deactivation Date", last))],
+        [batch_item("ReKey", on(1), ("Offset", 3600))],
+        [batch_item("Locate", attribute("Activation Date", first))],
+    ]
+
+
+def searches() -> List[List[Item]]:
+    """What Locate compares otherwise than for equality: masks, limits, ranges of dates."""
+    limits = [("UsageLimitsTotal", 100), ("UsageLimitsCount", 50), ("UsageLimitsUnit", "Byte")]
+    early = attribute("Activation Date", 1600000000)
+    late = attribute("Activation Date", 1800000000)
+    return [
+        [create(attribute("Usage Limits", limits), attribute("Activation Date", 1700000000))],
+        [batch_item("Locate", attribute("Cryptographic Usage Mask", "Encrypt"))],
+        [batch_item("Locate", attribute("Usage Limits", limits))],
+        [batch_item("Locate", early, late)],
+        [batch_item("Locate", late, early)],
+        [batch_item("Locate", early, late, late)],
+        [batch_item("Locate", ("OffsetItems", 1), ("StorageStatusMask", 3))],
+        [batch_item("Locate", ("StorageStatusMask", 2))],
+        [create(), batch_item("Locate", attribute("Object Type", "SymmetricKey"))],
+        [batch_item("Check", on(0), ("UsageLimitsCount", 10), ("LeaseTime", 10))],
+    ]
+
+
 CONVERSATIONS = {
     "life": life_of_a_key,
     "registered": registered_objects,
     "batches": batches,
     "attributes": attributes_of_every_kind,
     "greetings": greetings,
+    "rekeys": rekeys,
+    "extreme": extreme_dates,
+    "searches": searches,
 }
 
 

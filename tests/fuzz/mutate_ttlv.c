@@ -77,12 +77,28 @@ static size_t count_items(struct bytes bytes, int depth, size_t before, size_t w
     return count;
 }
 
+/* The ends of what a number can be, and what stands beside them. */
+static void write_extreme(struct mutation *mutation, const struct ttlv_item *item, uint8_t *value,
+                          size_t size)
+{
+    static const uint8_t first[] = {0x00, 0x7F, 0x80, 0xFF};
+    static const uint8_t rest[] = {0x00, 0xFF};
+    memset(value, rest[random_below(mutation, sizeof(rest))], size);
+    value[0] = first[random_below(mutation, sizeof(first))];
+    value[size - 1] = (uint8_t)(value[size - 1] + random_below(mutation, 3) - 1);
+    ttlv_write_raw(&mutation->output, item->tag, item->type, bytes_of(value, size));
+}
+
 static void write_changed_value(struct mutation *mutation, const struct ttlv_item *item)
 {
     static const uint8_t bytes[] = {0x00, 0x01, 0x02, 0x7F, 0x80, 0xFF, '-', 'x'};
     uint8_t value[512];
     size_t size = item->value.size < sizeof(value) ? item->value.size : sizeof(value);
     memcpy(value, item->value.data, size);
+    if (size > 0 && random_below(mutation, 3) == 0) {
+        write_extreme(mutation, item, value, size);
+        return;
+    }
     bool variable = item->type == TTLV_TEXT_STRING || item->type == TTLV_BYTE_STRING;
     if (variable && random_below(mutation, 3) == 0)
         size = random_below(mutation, size + 1);
