@@ -98,7 +98,16 @@ enum status kmipctl_restore(const struct sim *sim, const char *id, struct error 
     pid_t child;
     int output;
     int result;
-    const char *words[] = {"kmipctl", "--state", sim->options.state, "object", "restore", id, NULL};
+    const char *adapter = sim->options.adapter;
+    const char *words[] = {"kmipctl",
+                           "--state",
+                           sim->options.state,
+                           "object",
+                           "restore",
+                           id,
+                           adapter != NULL ? "--adapter" : NULL,
+                           adapter,
+                           NULL};
     find_program(sim, program);
     enum status status = start(program, words, &child, &output, error);
     if (status != STATUS_OK)

@@ -47,6 +47,8 @@ static const struct option table[] = {
            "the password that goes with it, in the first line, mode 0600"),
     OPTION(TEXT, "kmipctl", kmipctl, 0, 0, "FILE",
            "kmipctl (default: the one beside this program, else in PATH)"),
+    OPTION(TEXT, "adapter", adapter, 0, 0, "NAME",
+           "the adapter that kmipctl is to look in (default: its own default)"),
     OPTION(NUMBER, "timeout", timeout, 1, 600, "SECONDS",
            "to wait for a connection, or for an answer (default: 10)"),
     OPTION(FLAG, "tls12", tls12, 0, 0, "", "speak TLS 1.2, as vCenter 7 does"),

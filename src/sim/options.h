@@ -26,6 +26,7 @@ struct sim_options {
     const char *user;
     const char *password_file;
     const char *kmipctl; /* NULL: the one beside this program, or in PATH */
+    const char *adapter; /* NULL: kmipctl's default */
     long hosts;
     long disk_size; /* MiB */
     long timeout;   /* seconds */

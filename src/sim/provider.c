@@ -30,11 +30,15 @@ static enum status for_each_server(struct sim *sim,
 
 /* ---- Trust ---- */
 
+#define THUMBPRINT_SIZE (3 * CLIENT_SHA1_SIZE + 1)
+
 /* As administrators compare it: AB:CD:... */
-static void print_fingerprint(const uint8_t *digest, size_t size, char *ret_text)
+static void print_thumbprint(const uint8_t digest[static CLIENT_SHA1_SIZE],
+                             char ret_text[static THUMBPRINT_SIZE])
 {
-    for (size_t i = 0; i < size; i++)
-        ret_text += sprintf(ret_text, "%s%02X", i > 0 ? ":" : "", digest[i]);
+    for (size_t i = 0; i < CLIENT_SHA1_SIZE; i++)
+        (void)snprintf(ret_text + 3 * i, 4, "%02X:", digest[i]);
+    ret_text[THUMBPRINT_SIZE - 2] = '\0'; /* the last ':' */
 }
 
 static void print_day(int64_t seconds, char ret_text[static 16])
@@ -50,18 +54,15 @@ static enum status fetch_certificate(struct sim *sim, size_t server, struct clie
 {
     struct step step;
     struct vcenter vcenter = {.sim = sim};
-    char day[16] = "";
-    char thumbprint[3 * CLIENT_SHA1_SIZE] = "";
+    char thumbprint[THUMBPRINT_SIZE] = "";
     step_begin(&step, &sim->report, "fetch the server's certificate");
     enum status status = vcenter_open_one(sim, server, VCENTER_TRUST_NOBODY, &vcenter, &step.error);
     if (status == STATUS_OK)
         status = vcenter_shake_hands(&vcenter, ret_peer, &step.error);
     vcenter_close(&vcenter);
-    if (status == STATUS_OK) {
-        print_day(ret_peer->valid_until, day);
-        print_fingerprint(ret_peer->sha1, CLIENT_SHA1_SIZE, thumbprint);
-    }
-    return step_end(&step, status, "SHA-1 %s, until %s", thumbprint, day);
+    if (status == STATUS_OK)
+        print_thumbprint(ret_peer->sha1, thumbprint);
+    return step_end(&step, status, "SHA-1 %s", thumbprint);
 }
 
 static enum status check_authority(struct sim *sim, size_t server)
@@ -82,17 +83,20 @@ static enum status pin(struct sim *sim, size_t server, const struct client_peer 
 {
     struct step step;
     bool known = false;
+    char day[16] = "";
     uint8_t old[CLIENT_SHA256_SIZE] = {0};
     const char *address = sim->options.servers[server];
+    print_day(peer->valid_until, day);
     step_begin(&step, &sim->report, "trust it");
     enum status status = provider_load_pin(sim->options.dir, address, &known, old, &step.error);
     if (status == STATUS_OK)
         status = provider_store_pin(sim->options.dir, address, peer->sha256, &step.error);
     bool same = known && memcmp(old, peer->sha256, sizeof(old)) == 0;
-    return step_end(&step, status, "%s: %s", address,
+    return step_end(&step, status, "%s: %s, valid until %s", address,
                     same    ? "pinned before, unchanged"
-                    : known ? "pinned anew, the certificate has changed"
-                            : "its SHA-256 is pinned");
+                    : known ? "pinned anew, it has changed"
+                            : "pinned",
+                    day);
 }
 
 static enum status trust_server(struct sim *sim, size_t server)

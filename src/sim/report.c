@@ -210,11 +210,11 @@ static void print_json(struct report *report, const char *const *servers, size_t
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
         keep(report, list, json_text(servers[i]));
-    json_t *whole = json_pack("{s:s, s:s, s:b, s:f, s:i, s:i, s:i, s:o, s:O}", "program",
-                              "vsphere-sim", "version", KMIPD_VERSION, "ok", report->failed == 0 && report->skipped == 0,
-                              "milliseconds", milliseconds(time), "steps", (int)report->step_count,
-                              "failed", (int)report->failed, "skipped", (int)report->skipped,
-                              "servers", list, "scenarios", report->scenarios);
+    json_t *whole = json_pack(
+        "{s:s, s:s, s:b, s:f, s:i, s:i, s:i, s:o, s:O}", "program", "vsphere-sim", "version",
+        KMIPD_VERSION, "ok", report->failed == 0 && report->skipped == 0, "milliseconds",
+        milliseconds(time), "steps", (int)report->step_count, "failed", (int)report->failed,
+        "skipped", (int)report->skipped, "servers", list, "scenarios", report->scenarios);
     report->lost |= json_dumpf(whole, report->file, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0;
     fputc('\n', report->file);
     json_decref(whole);

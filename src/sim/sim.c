@@ -11,7 +11,9 @@
 enum exit_code { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SKIPPED = 3 };
 
 enum {
-    SECURE_HEAP = 1 << 20, /* keys of 1,024 hosts at once, and the private key */
+    SECURE_HEAP = 128 * 1024, /* the private key, and what a scenario has in hand */
+    SECURE_HEAP_HOST = 1024,  /* what each host of a cluster has in hand */
+    FILES_HOST = 4,           /* open at once in each host of a cluster */
     PASSWORD_MAX = 1024,
 };
 
@@ -24,22 +26,33 @@ static enum exit_code usage(const struct error *error)
 
 /* ---- Setting up ---- */
 
-/* Locked memory for each of many hosts' messages: as much as the system lets this user have. */
-static void raise_lock_limit(void)
+/* As much of something as the system lets this user have. What needs it tells if it is too little. */
+static void raise_limit(__rlimit_resource_t resource, rlim_t wanted)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur >= wanted)
         return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_MEMLOCK, &limit); /* secret_heap_init() tells if it is too little */
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    (void)setrlimit(resource, &limit);
 }
 
-static enum status protect(struct error *error)
+/* A power of two, as the heap needs. */
+static size_t heap_size(long hosts)
+{
+    size_t wanted = SECURE_HEAP + (size_t)hosts * SECURE_HEAP_HOST;
+    size_t size = SECURE_HEAP;
+    while (size < wanted)
+        size *= 2;
+    return size;
+}
+
+static enum status protect(long hosts, struct error *error)
 {
     (void)signal(SIGPIPE, SIG_IGN);
-    raise_lock_limit();
+    raise_limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
+    raise_limit(RLIMIT_NOFILE, 256 + (rlim_t)hosts * FILES_HOST);
     enum status status = secret_protect_process(error);
-    return status == STATUS_OK ? secret_heap_init(SECURE_HEAP, error) : status;
+    return status == STATUS_OK ? secret_heap_init(heap_size(hosts), error) : status;
 }
 
 static enum status load_credential(struct sim *sim, struct error *error)
@@ -62,7 +75,7 @@ static enum status load_credential(struct sim *sim, struct error *error)
 
 static enum status set_up(struct sim *sim, struct error *error)
 {
-    enum status status = protect(error);
+    enum status status = protect(sim->options.hosts, error);
     if (status == STATUS_OK)
         status = datastore_make(sim->options.dir, error);
     if (status == STATUS_OK)

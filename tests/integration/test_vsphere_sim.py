@@ -313,7 +313,7 @@ def test_another_server_in_its_place(server, tmp_path):
     refused = simulator.failure("power-on")
     assert "shows another certificate" in refused and pins[address] in refused
     trusted = steps_of(simulator.report("trust"))
-    assert any("has changed" in step["detail"] for step in trusted)
+    assert any("pinned anew" in step["detail"] for step in trusted)
     simulator.report("power-on")
 
 
