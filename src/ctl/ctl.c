@@ -156,16 +156,37 @@ static enum status request_all(const struct ctl_call *call, int connection, json
     return status;
 }
 
-static enum ctl_exit run_connected(struct ctl_call *call, int connection)
+/* A file that was made for the command is of no use without its success. */
+static enum status request_over_new_connection(struct ctl_call *call, json_t **ret_result,
+                                               struct error *error)
+{
+    int connection;
+    enum status status = ctl_connect(call, &connection, error);
+    if (status == STATUS_OK) {
+        status = request_all(call, connection, ret_result, error);
+        (void)close(connection);
+    }
+    if (status != STATUS_OK && call->made_file[0] != '\0')
+        (void)unlink(call->made_file);
+    return status;
+}
+
+/* The server waits for a request some seconds only, a person takes longer: so what comes before
+ * has no connection open, but nobody is asked anything when no server is there. */
+static enum ctl_exit run_remote(struct ctl_call *call)
 {
     struct error error = {0};
     json_t *result = NULL;
-    enum status status = ctl_prepare(call, connection, &error);
-    if (status == STATUS_OK) {
-        status = request_all(call, connection, &result, &error);
-        if (status != STATUS_OK && call->made_file[0] != '\0')
-            (void)unlink(call->made_file); /* a key that got no certificate */
+    int connection;
+    enum status status = ctl_connect(call, &connection, &error);
+    if (status != STATUS_OK) {
+        (void)ctl_fail(status, error_text(&error));
+        return CTL_UNREACHABLE;
     }
+    (void)close(connection);
+    status = ctl_prepare(call, &error);
+    if (status == STATUS_OK)
+        status = request_over_new_connection(call, &result, &error);
     if (status == STATUS_OK)
         status = ctl_present(call, result, &error);
     json_decref(result);
@@ -175,20 +196,6 @@ static enum ctl_exit run_connected(struct ctl_call *call, int connection)
         return CTL_GOOD;
     perror("kmipctl: cannot write to standard output");
     return CTL_FAILED;
-}
-
-static enum ctl_exit run_remote(struct ctl_call *call)
-{
-    struct error error = {0};
-    int connection;
-    enum status status = ctl_connect(call, &connection, &error);
-    if (status != STATUS_OK) {
-        (void)ctl_fail(status, error_text(&error));
-        return CTL_UNREACHABLE;
-    }
-    enum ctl_exit code = run_connected(call, connection);
-    (void)close(connection);
-    return code;
 }
 
 static enum ctl_exit run(struct ctl_call *call)

@@ -32,9 +32,9 @@ enum status ctl_connect(const struct ctl_call *call, int *ret_connection, struct
 
 /*
  * Reads files, makes keys, asks passwords and confirmations: adds to call->arguments what the
- * server is to be sent. `connection` may be used to look something up.
+ * server is to be sent.
  */
-enum status ctl_prepare(struct ctl_call *call, int connection, struct error *error) MUST_USE;
+enum status ctl_prepare(struct ctl_call *call, struct error *error) MUST_USE;
 
 /* The path of a file that `cert issue` writes: the name, with ".key" or ".pem". */
 enum status ctl_issue_path(const struct ctl_call *call, const char *suffix, char *ret_path,

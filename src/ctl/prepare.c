@@ -59,15 +59,13 @@ static enum status take_pem(struct ctl_call *call, const char *argument, const c
     return status;
 }
 
-static enum status prepare_add(struct ctl_call *call, int connection, struct error *error)
+static enum status prepare_add(struct ctl_call *call, struct error *error)
 {
-    (void)connection;
     return take_pem(call, "certificate", "certificate", error);
 }
 
-static enum status prepare_sign(struct ctl_call *call, int connection, struct error *error)
+static enum status prepare_sign(struct ctl_call *call, struct error *error)
 {
-    (void)connection;
     return take_pem(call, "request", "certificate signing request", error);
 }
 
@@ -119,9 +117,8 @@ static enum status make_key_and_request(struct ctl_call *call, EVP_PKEY *key, st
     return status;
 }
 
-static enum status prepare_issue(struct ctl_call *call, int connection, struct error *error)
+static enum status prepare_issue(struct ctl_call *call, struct error *error)
 {
-    (void)connection;
     EVP_PKEY *key = NULL;
     enum status status = refuse_existing(call, ".key", error);
     if (status == STATUS_OK)
@@ -184,9 +181,8 @@ static enum status hash_password(struct ctl_call *call, const struct secret *pas
 }
 
 /* Only the hash is sent. */
-static enum status prepare_credential(struct ctl_call *call, int connection, struct error *error)
+static enum status prepare_credential(struct ctl_call *call, struct error *error)
 {
-    (void)connection;
     struct secret password = {0};
     const char *file = ctl_text(call, "password_file");
     if (ctl_text(call, "username") == NULL)
@@ -217,9 +213,8 @@ static enum status confirm(const char *question, const char *expected, struct er
                      "without being asked");
 }
 
-static enum status confirm_delete(struct ctl_call *call, int connection, struct error *error)
+static enum status confirm_delete(struct ctl_call *call, struct error *error)
 {
-    (void)connection;
     char question[400];
     if (ctl_flag(call, "yes"))
         return STATUS_OK;
@@ -238,14 +233,25 @@ static const char *attribute_of(const json_t *shown, const char *name)
     return text != NULL ? text : "";
 }
 
+static enum status look_up(const struct ctl_call *call, json_t **ret_shown, struct error *error)
+{
+    int connection;
+    enum status status = ctl_connect(call, &connection, error);
+    if (status != STATUS_OK)
+        return status;
+    status = ctl_request(connection, IPC_object_show, call->arguments, ret_shown, error);
+    (void)close(connection);
+    return status;
+}
+
 /* Shows what the key is for, and has its last characters typed: a slip must not cost a VM. */
-static enum status confirm_destroy(struct ctl_call *call, int connection, struct error *error)
+static enum status confirm_destroy(struct ctl_call *call, struct error *error)
 {
     char question[600];
     json_t *shown = NULL;
     if (ctl_flag(call, "yes"))
         return STATUS_OK;
-    enum status status = ctl_request(connection, IPC_object_show, call->arguments, &shown, error);
+    enum status status = look_up(call, &shown, error);
     if (status != STATUS_OK)
         return status;
     const char *id = ctl_text(call, "id");
@@ -266,7 +272,7 @@ static enum status confirm_destroy(struct ctl_call *call, int connection, struct
 
 /* ---- All of it ---- */
 
-typedef enum status preparation(struct ctl_call *call, int connection, struct error *error);
+typedef enum status preparation(struct ctl_call *call, struct error *error);
 
 static preparation *const preparations[IPC_COMMAND_COUNT] = {
     [IPC_adapter_create] = prepare_credential, [IPC_adapter_set] = prepare_credential,
@@ -275,8 +281,8 @@ static preparation *const preparations[IPC_COMMAND_COUNT] = {
     [IPC_cert_delete] = confirm_delete,        [IPC_object_destroy] = confirm_destroy,
 };
 
-enum status ctl_prepare(struct ctl_call *call, int connection, struct error *error)
+enum status ctl_prepare(struct ctl_call *call, struct error *error)
 {
     preparation *prepare = preparations[call->command];
-    return prepare != NULL ? prepare(call, connection, error) : STATUS_OK;
+    return prepare != NULL ? prepare(call, error) : STATUS_OK;
 }

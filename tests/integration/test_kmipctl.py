@@ -544,6 +544,7 @@ def test_password_is_asked_for_and_not_shown(kmipd, adapter):
     command = ("--state", kmipd.state, "adapter", "set", adapter, "--username", "vc")
     terminal = Terminal(*command)
     terminal.expect("Password: ")
+    time.sleep(6)  # people are slower than the server waits for a request
     terminal.type("swordfisk\x7fh\n")
     terminal.expect("again: ")
     terminal.type("swordfish\n")
