@@ -362,8 +362,8 @@ static void damaged_files_are_noticed(void **state)
 {
     static const char *const contents[] = {
         "", "{", "[]", "{\"name\": 1}",
-        "{\"name\": \"x\", \"host\": \"y\", \"disk\": {\"uuid\": \"z\", \"label\": \"l\", "
-        "\"sectors\": -1, \"key_id\": \"k\", \"wrapped_key\": \"00\"}}"};
+        ("{\"name\": \"x\", \"host\": \"y\", \"disk\": {\"uuid\": \"z\", \"label\": \"l\", "
+         "\"sectors\": -1, \"key_id\": \"k\", \"wrapped_key\": \"00\"}}")};
     char path[PATH_MAX];
     struct vm vm;
     in_directory(path, "vms/x.json");
