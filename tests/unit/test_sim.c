@@ -493,6 +493,7 @@ static void reports_are_json(void **state)
 
 /* A server that knows what vCenter needs, as the one that was recorded: identifiers are numbers. */
 struct recorded_server {
+    bool tagged; /* custom attributes are there already */
     unsigned keys;
     enum kmip_state state;
     char *requests; /* in hex, a line each */
@@ -543,15 +544,24 @@ static void write_same_id(const struct kmip_request_item *item, struct buffer *r
         ttlv_write_text(reply, KMIP_TAG_UNIQUE_IDENTIFIER, id.value);
 }
 
-static void write_state(struct recorded_server *server, const struct kmip_request_item *item,
-                        struct buffer *reply)
+/* The attribute that Get Attributes asks for: State, or a custom one, where there are any. */
+static void write_attribute(struct recorded_server *server, const struct kmip_request_item *item,
+                            struct buffer *reply)
 {
+    struct ttlv_reader reader = ttlv_reader_over(item->payload.value);
+    struct ttlv_item id, name;
+    assert_int_equal(ttlv_next(&reader, &id), STATUS_OK);
+    assert_int_equal(ttlv_next(&reader, &name), STATUS_OK);
+    bool is_state = bytes_equal_text(name.value, "State");
     write_same_id(item, reply);
-    if (memmem(item->payload.value.data, item->payload.value.size, "State", 5) == NULL)
-        return; /* there are no custom attributes yet */
+    if (!is_state && !server->tagged)
+        return;
     size_t mark = ttlv_begin(reply, KMIP_TAG_ATTRIBUTE);
-    ttlv_write_text(reply, KMIP_TAG_ATTRIBUTE_NAME, bytes_of_text("State"));
-    ttlv_write_enumeration(reply, KMIP_TAG_ATTRIBUTE_VALUE, server->state);
+    ttlv_write_text(reply, KMIP_TAG_ATTRIBUTE_NAME, name.value);
+    if (is_state)
+        ttlv_write_enumeration(reply, KMIP_TAG_ATTRIBUTE_VALUE, server->state);
+    else
+        ttlv_write_text(reply, KMIP_TAG_ATTRIBUTE_VALUE, bytes_of_text("there"));
     ttlv_end(reply, mark);
 }
 
@@ -578,7 +588,7 @@ static void write_recorded(void *context, const struct kmip_request_item *item,
         write_key(reply);
         break;
     case KMIP_OPERATION_GET_ATTRIBUTES:
-        write_state(server, item, reply);
+        write_attribute(server, item, reply);
         break;
     case KMIP_OPERATION_ADD_ATTRIBUTE:
         buffer_append_bytes(reply, item->payload.value);
@@ -601,6 +611,13 @@ static void serve_recorded(struct recorded_server *server)
     assert_non_null(server->stream);
     fixture.script = (struct scripted_script){
         .act = ACT_ANSWER, .answer = answer_recorded, .seen = note_request, .context = server};
+}
+
+/* Ends the recording; the caller frees server->requests. */
+static void stop_recording(struct recorded_server *server)
+{
+    fixture.script.seen = NULL;
+    assert_int_equal(fclose(server->stream), 0);
 }
 
 /* Everything that was recorded, in one go: the provider is tested, a VM is encrypted. */
@@ -684,12 +701,75 @@ static void requests_are_those_of_vcenter(void **state)
     assert_int_equal(vcenter_open(&fixture.sim, &vcenter, &error), STATUS_OK);
     play_recording(&vcenter);
     vcenter_close(&vcenter);
-    fixture.script.seen = NULL;
-    assert_int_equal(fclose(server.stream), 0);
+    stop_recording(&server);
     expect_lines(recorded, server.requests, "vCenter sends it, the simulator does not");
     expect_lines(server.requests, recorded, "the simulator sends it, vCenter does not");
     free(server.requests);
     free(recorded);
+}
+
+static void tags_that_are_there_are_left_alone(void **state)
+{
+    struct recorded_server server;
+    struct vcenter vcenter;
+    struct error error = {0};
+    serve_recorded(&server);
+    server.tagged = true;
+    assert_int_equal(vcenter_open(&fixture.sim, &vcenter, &error), STATUS_OK);
+    assert_int_equal(vcenter_tag_product(&vcenter, "1", &error), STATUS_OK);
+    vcenter_close(&vcenter);
+    stop_recording(&server);
+    assert_int_equal(scripted_requests(fixture.scripted), 4); /* Discover Versions, three looks */
+    free(server.requests);
+}
+
+/* The operation of a request in hex (its first), by the number behind the tag. */
+static unsigned operation_of(const char *request)
+{
+    const char *operation = strstr(request, "42005c0500000004");
+    assert_non_null(operation);
+    char number[9] = {0};
+    memcpy(number, operation + 16, 8);
+    return (unsigned)strtoul(number, NULL, 16);
+}
+
+static bool carries_credential(const char *request)
+{
+    bool about_state = strstr(request, "5374617465") != NULL; /* "State" */
+    switch (operation_of(request)) {
+    case KMIP_OPERATION_CREATE:
+    case KMIP_OPERATION_GET:
+    case KMIP_OPERATION_ACTIVATE:
+        return true;
+    case KMIP_OPERATION_GET_ATTRIBUTES:
+        return about_state;
+    default:
+        return false;
+    }
+}
+
+static void credentials_go_with_some_operations(void **state)
+{
+    struct recorded_server server;
+    struct vcenter vcenter;
+    struct error error = {0};
+    unsigned with = 0;
+    assert_int_equal(
+        client_credential_make("USER", BYTES_LITERAL("PASSWORD"), &fixture.sim.credential),
+        STATUS_OK);
+    serve_recorded(&server);
+    assert_int_equal(vcenter_open(&fixture.sim, &vcenter, &error), STATUS_OK);
+    play_recording(&vcenter);
+    vcenter_close(&vcenter);
+    stop_recording(&server);
+    for (char *line = strtok(server.requests, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        bool carried = strstr(line, "50415353574f5244") != NULL; /* "PASSWORD" */
+        assert_int_equal(carried, carries_credential(line));
+        with += carried;
+    }
+    assert_int_equal(with, 8);
+    secret_free(&fixture.sim.credential);
+    free(server.requests);
 }
 
 static void keys_that_are_not_active_lock_the_machine(void **state)
@@ -716,8 +796,7 @@ static void keys_that_are_not_active_lock_the_machine(void **state)
     assert_int_equal(material.size, 32);
     secret_free(&material);
     vcenter_close(&vcenter);
-    fixture.script.seen = NULL;
-    assert_int_equal(fclose(server.stream), 0);
+    stop_recording(&server);
     free(server.requests);
 }
 
@@ -783,6 +862,8 @@ int main(void)
         cmocka_unit_test(the_state_directory_gives_the_rest),
         cmocka_unit_test(reports_are_json),
         WITH_SERVER(requests_are_those_of_vcenter),
+        WITH_SERVER(tags_that_are_there_are_left_alone),
+        WITH_SERVER(credentials_go_with_some_operations),
         WITH_SERVER(keys_that_are_not_active_lock_the_machine),
         WITH_SERVER(keys_that_are_missing_lock_the_machine),
         WITH_SERVER(servers_must_be_trusted_first),
