@@ -3,9 +3,9 @@
 
 #include <locale.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "ctl/output.h"
 #include "ipc/ipc.h"
 
@@ -22,11 +22,18 @@ enum ctl_exit ctl_fail(enum status status, const char *text)
     return status == STATUS_AUDIT_BROKEN ? CTL_BROKEN : CTL_FAILED;
 }
 
+/* A directory that somebody else has put where root works must not be taken for the server's. */
+static bool is_own_state(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && status.st_uid == geteuid();
+}
+
 bool ctl_state_path(const struct ctl_call *call, const char *name, char *ret_path, size_t size)
 {
     const char *directory = call->state;
     if (directory == NULL)
-        directory = file_exists(DEFAULT_STATE "/lock") ? DEFAULT_STATE : INSTALLED_STATE;
+        directory = is_own_state(DEFAULT_STATE "/lock") ? DEFAULT_STATE : INSTALLED_STATE;
     int length = snprintf(ret_path, size, "%s/%s", directory, name);
     return length >= 0 && (size_t)length < size;
 }

@@ -7,8 +7,8 @@
 static const char global_options[] =
     "\n"
     "Options of every command:\n"
-    "  --state DIRECTORY   the server's state directory (default: ./state if it is one, else\n"
-    "                      /var/lib/kmipd)\n"
+    "  --state DIRECTORY   the server's state directory (default: ./state if it is one of\n"
+    "                      yours, else /var/lib/kmipd)\n"
     "  --socket PATH       the server's control socket (default: control.sock in the state\n"
     "                      directory)\n"
     "  --json              print the result as JSON\n"

@@ -5,6 +5,8 @@
 
 #include "daemon/config_table.h"
 
+#define OBJECTS_IN_SECURE_MEMORY 16
+
 #define KIB(n)     ((uint64_t)(n) << 10)
 #define MIB(n)     ((uint64_t)(n) << 20)
 #define SECONDS(n) ((uint64_t)(n) * 1000)
@@ -87,6 +89,11 @@ enum status config_check(const struct config *config, struct error *error)
     if ((config->server_secure_memory & (config->server_secure_memory - 1)) != 0)
         return error_set(error, STATUS_INVALID_ARGUMENT,
                          "[server] secure-memory is not a power of two: use 512KiB, 1MiB, 2MiB, ...");
+    if (config->limits_object_max > config->server_secure_memory / OBJECTS_IN_SECURE_MEMORY)
+        return error_set(error, STATUS_INVALID_ARGUMENT,
+                         "[limits] object-max is more than a %dth of [server] secure-memory, in "
+                         "which several objects must find room at one time: raise secure-memory",
+                         OBJECTS_IN_SECURE_MEMORY);
     return STATUS_OK;
 }
 

@@ -97,40 +97,47 @@ static void watch_clock(struct daemon *daemon)
     }
 }
 
-static const char *health_of(struct daemon *daemon)
+/* What is wrong and what to do; nothing when all is well. */
+static void explain_health(struct daemon *daemon, struct error *ret_trouble)
 {
-    if (audit_health(daemon->audit) != STATUS_OK)
-        return "the audit log cannot be written: requests are refused. Make room or repair the "
-               "disk, then restart kmipd";
-    switch (store_health(daemon->store)) {
-    case STATUS_OK:
-        return NULL;
-    case STATUS_STORE_FULL:
-        return "the store's disk is full: new keys are refused, existing ones are served. Make room "
-               "on it";
-    case STATUS_STORE_READ_ONLY:
-        return "the store's file system is read-only: new keys are refused, existing ones are "
-               "served. Mount it writable, then restart kmipd";
-    case STATUS_STORE_CORRUPT:
-        return "the store is damaged: stop kmipd and restore the state directory from a backup";
-    default:
-        return "the store failed to write: new keys are refused. Look at the disk and the kernel's "
-               "log, then restart kmipd";
+    static const struct {
+        enum status status;
+        const char *text;
+    } texts[] = {
+        {STATUS_STORE_FULL, "the store's disk is full: new keys are refused, existing ones are "
+                            "served. Make room on it"},
+        {STATUS_STORE_READ_ONLY, "the store's file system is read-only: new keys are refused, "
+                                 "existing ones are served. Mount it writable, then restart kmipd"},
+        {STATUS_STORE_CORRUPT, "the store is damaged: stop kmipd and restore the state directory "
+                               "from a backup"},
+    };
+    enum status status = store_health(daemon->store);
+    if (audit_explain(daemon->audit, ret_trouble) != STATUS_OK || status == STATUS_OK)
+        return;
+    for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+        if (texts[i].status == status) {
+            (void)error_set(ret_trouble, status, "%s", texts[i].text);
+            return;
+        }
     }
+    (void)error_set(ret_trouble, status,
+                    "the store failed to write: new keys are refused. Look at the disk and the "
+                    "kernel's log, then restart kmipd");
 }
 
 static void watch_health(struct daemon *daemon)
 {
-    static const char *last; /* the main thread's alone */
-    const char *now = health_of(daemon);
-    if (now == last)
+    static char last[sizeof((struct error){0}.text)]; /* the main thread's alone */
+    struct error trouble = {0};
+    explain_health(daemon, &trouble);
+    if (strcmp(trouble.text, last) == 0)
         return;
-    if (now != NULL)
-        log_critical("health %s", now);
+    if (trouble.text[0] != '\0')
+        log_critical("health %s", trouble.text);
     else
         log_notice("health the server is well again");
-    notify_send("STATUS=%s", now != NULL ? now : "Serving");
-    last = now;
+    notify_send("STATUS=%s", trouble.text[0] != '\0' ? trouble.text : "Serving");
+    memcpy(last, trouble.text, sizeof(last));
 }
 
 static void watch_certificate(struct daemon *daemon)

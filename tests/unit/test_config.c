@@ -238,6 +238,12 @@ static void test_check(void **state)
     config.server_secure_memory = 3 << 20;
     assert_int_equal(config_check(&config, &error), STATUS_INVALID_ARGUMENT);
     assert_non_null(strstr(error.text, "power of two"));
+    config_init(&config);
+    config.limits_object_max = (1 << 20) / 16;
+    assert_int_equal(config_check(&config, &error), STATUS_OK);
+    config.limits_object_max++;
+    assert_int_equal(config_check(&config, &error), STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "secure-memory"));
 }
 
 /* What `print` writes, as text to be freed. */
