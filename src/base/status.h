@@ -19,4 +19,8 @@ const char *status_name(enum status status);
 /* A sentence about a status that is safe to show to any client; static storage, never NULL. */
 const char *status_text(enum status status);
 
+/* How severe it is that a request ends so: an enum log_level. Up to LOG_LEVEL_ERROR it is the
+ * server's fault. */
+int status_level(enum status status);
+
 #endif

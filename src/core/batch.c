@@ -61,8 +61,18 @@ static enum status end_reply(struct request *request, const struct reply_header 
     return STATUS_OK;
 }
 
+static void note_failure(struct request *request, enum status status)
+{
+    if (request->worst != STATUS_OK && status_level(status) >= status_level(request->worst))
+        return;
+    request->worst = status;
+    request->worst_record = request->record_count;
+}
+
 static void record(struct request *request, enum status status, struct bytes detail)
 {
+    if (status != STATUS_OK)
+        note_failure(request, status);
     struct audit_entry *entry = &request->records[request->record_count++];
     const struct core_session *session = request->session;
     *entry = (struct audit_entry){
@@ -211,7 +221,8 @@ static enum status check_message(struct request *request, const struct kmip_requ
     const struct kmip_request_header *header = &message->header;
     int64_t option = header->batch_error_continuation_option.value;
     if (request->session->adapter == 0)
-        return STATUS_NOT_AUTHENTICATED;
+        return request->session->failure != STATUS_OK ? request->session->failure
+                                                      : STATUS_NOT_AUTHENTICATED;
     if (header->batch_error_continuation_option.present &&
         kmip_value_by_number(KMIP_TAG_BATCH_ERROR_CONTINUATION_OPTION, (uint32_t)option) == NULL)
         return STATUS_INVALID_FIELD;
@@ -224,6 +235,7 @@ static enum status check_message(struct request *request, const struct kmip_requ
 static enum status pass(struct request *request, const struct kmip_request *message)
 {
     request->record_count = 0;
+    request->worst = STATUS_OK;
     request->change_count = 0;
     request->records =
         arena_allocate_array(&request->arena, message->items.count, sizeof(*request->records));

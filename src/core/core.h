@@ -40,10 +40,11 @@ void core_close(struct core *core); /* NULL is fine */
 /*
  * Who asks. Made by the layer above from the client's certificate; must not change while a request
  * of it runs. `adapter` 0: the certificate is nobody's, and every request is refused with
- * Authentication Not Successful.
+ * Authentication Not Successful; or with `failure`, when it could not be found out whose it is.
  */
 struct core_session {
     int64_t adapter;
+    enum status failure;
     struct uuid adapter_uuid;
     struct uuid root_key;
     char adapter_name[STORE_NAME_MAX + 1];
@@ -62,6 +63,8 @@ struct request {
     size_t change_count;
     struct audit_entry *records; /* one for each batch item answered; in the arena */
     size_t record_count;
+    enum status worst;   /* the most severe failure of an item; OK: none */
+    size_t worst_record; /* of that item */
 
     /* The rest is core's own. */
     struct core *core;

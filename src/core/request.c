@@ -36,6 +36,7 @@ void request_reset(struct request *request)
     request->change_count = 0;
     request->records = NULL;
     request->record_count = 0;
+    request->worst = STATUS_OK;
     request->has_placeholder = false;
     request->close = false;
     request->skip_optional = false;

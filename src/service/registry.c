@@ -157,6 +157,7 @@ static const struct adapter_row *find_adapter(const struct registry *registry,
 static void bind_to(struct core_session *session, const struct adapter_row *adapter)
 {
     session->adapter = 0;
+    session->failure = STATUS_OK;
     session->adapter_name[0] = '\0';
     if (adapter == NULL)
         return;
@@ -178,22 +179,21 @@ static enum status refresh(struct registry *registry, struct store_session *stor
     return status;
 }
 
-enum status registry_bind(struct registry *registry, struct store_session *store,
-                          const uint8_t *fingerprint, struct core_session *session,
-                          uint64_t *generation)
+void registry_bind(struct registry *registry, struct store_session *store,
+                   const uint8_t *fingerprint, struct core_session *session, uint64_t *generation)
 {
     /* Generation 0 is never a session's: a new one is always bound. */
     if (*generation != 0 && *generation == store_generation(registry->store) + 1)
-        return STATUS_OK;
+        return;
     enum status status = refresh(registry, store);
     if (status != STATUS_OK) {
         bind_to(session, NULL);
+        session->failure = status;
         *generation = 0;
-        return status;
+        return;
     }
     pthread_rwlock_rdlock(&registry->lock);
     bind_to(session, find_adapter(registry, fingerprint));
     *generation = registry->generation + 1;
     pthread_rwlock_unlock(&registry->lock);
-    return STATUS_OK;
 }

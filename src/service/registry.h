@@ -17,11 +17,10 @@ void registry_close(struct registry *registry); /* NULL is fine */
 /*
  * Sets the adapter part of `session` by its certificate's fingerprint (NULL: there was none), and
  * *generation to what it was read from. Does nothing while *generation is the store's. A
- * certificate that is nobody's: adapter 0. On failure the session has adapter 0 too: nobody is let
- * in on what cannot be read.
+ * certificate that is nobody's: adapter 0. So it is when the store cannot be read, with the failure
+ * in the session: nobody is let in, and nobody is told that he is unknown.
  */
-enum status registry_bind(struct registry *registry, struct store_session *store,
-                          const uint8_t *fingerprint, struct core_session *session,
-                          uint64_t *generation) MUST_USE;
+void registry_bind(struct registry *registry, struct store_session *store,
+                   const uint8_t *fingerprint, struct core_session *session, uint64_t *generation);
 
 #endif

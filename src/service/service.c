@@ -8,6 +8,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "service/registry.h"
+#include "service/report.h"
 #include "service/work.h"
 
 #define ATTEMPTS_MAX 32 /* executions of one request when others are always faster */
@@ -48,7 +49,7 @@ struct service {
     struct work **last;
     bool stopping;
     _Atomic uint64_t requests, items, refused, again;
-    _Atomic int64_t last_complaint; /* monotonic milliseconds */
+    struct report report;
     /* A bucket of what strangers may still send, in thousandths, and when it was last filled. */
     pthread_mutex_t strangers_lock;
     int64_t strangers_left;
@@ -135,24 +136,6 @@ static enum status execute(struct work *work, struct store_session *store, size_
     }
 }
 
-/* What the client or its neighbours did is answered, and no news for the administrator. */
-static bool is_fault(enum status status)
-{
-    return status != STATUS_RESPONSE_TOO_LARGE && !somebody_was_faster(status);
-}
-
-/* One line a second at most: a full disk fails every request. */
-static void complain(struct service *service, enum status status)
-{
-    if (!is_fault(status))
-        return;
-    int64_t now = clock_monotonic();
-    int64_t last = atomic_load(&service->last_complaint);
-    if (now - last < 1000 || !atomic_compare_exchange_strong(&service->last_complaint, &last, now))
-        return;
-    log_critical("requests are refused: %s; see kmipctl status", status_text(status));
-}
-
 static void close_without_answer(struct work *work)
 {
     work->reply.bytes = (struct bytes){0};
@@ -163,12 +146,10 @@ static void close_without_answer(struct work *work)
 static void work_on(struct service_worker *worker, struct work *work)
 {
     struct service *service = worker->service;
-    if (work->task == WORK_REFUSE) {
+    if (work->task == WORK_REFUSE)
         atomic_fetch_add(&service->refused, 1);
-        complain(service, work->status);
-    } else if (work->task == WORK_AGAIN) {
+    else if (work->task == WORK_AGAIN)
         atomic_fetch_add(&service->again, 1);
-    }
     /* The worker's own session, whichever one the request was begun with. */
     work->request.store = worker->store;
     if (execute(work, worker->store, SIZE_MAX) == STATUS_OK)
@@ -198,6 +179,7 @@ static void answer(struct work *work)
     struct service *service = work->service;
     atomic_fetch_add_explicit(&service->requests, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&service->items, work->request.record_count, memory_order_relaxed);
+    report_request(&service->report, &work->request);
     work->reply.bytes = buffer_bytes(&work->request.reply);
     work->reply.close = work->request.close;
     net_answer(work->connection, &work->reply);
@@ -280,11 +262,8 @@ static void bind_session(struct service *service, struct service_loop *loop,
                          struct service_session *session)
 {
     const struct net_peer *peer = session->peer;
-    enum status status = registry_bind(service->registry, loop->store,
-                                       peer->has_certificate ? peer->fingerprint : NULL,
-                                       &session->core, &session->generation);
-    if (status != STATUS_OK)
-        complain(service, status);
+    registry_bind(service->registry, loop->store, peer->has_certificate ? peer->fingerprint : NULL,
+                  &session->core, &session->generation);
 }
 
 static void free_reply(struct net_reply *reply)
@@ -324,14 +303,15 @@ static struct work *begin(struct service *service, struct service_session *sessi
 {
     struct service_loop *loop = &service->loops[net_connection_loop(connection)];
     bind_session(service, loop, session);
-    if (session->core.adapter == 0 && !admit_stranger(service)) {
+    bool stranger = session->core.adapter == 0 && session->core.failure == STATUS_OK;
+    if (stranger && !admit_stranger(service)) {
         atomic_fetch_add(&service->strangers_dropped, 1);
         just_close(connection);
         return NULL;
     }
     struct work *work = work_take(&loop->pool, frame);
     if (work == NULL) {
-        complain(service, STATUS_NO_MEMORY);
+        report_fault(&service->report, STATUS_NO_MEMORY);
         just_close(connection);
         return NULL;
     }
@@ -432,7 +412,7 @@ static struct service *new_service(struct core *core, struct store *store, struc
     service->audit = audit;
     service->options = *options;
     service->last = &service->first;
-    service->last_complaint = INT64_MIN / 2;
+    report_init(&service->report);
     service->handler = (struct net_handler){.context = service,
                                             .opened = opened,
                                             .frame = frame,
