@@ -184,7 +184,8 @@ enum status audit_explain(struct audit *audit, struct error *error)
                          "and restart the server",
                          audit->name);
     return error_set_errno(error, STATUS_AUDIT_FAILED, failure,
-                           "cannot write the audit log in %s (it goes on by itself once it can)",
+                           "cannot write the audit log in %s, and nothing is answered without a "
+                           "record: make room on its disk or repair it, and it goes on by itself",
                            audit->name);
 }
 

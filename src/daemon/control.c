@@ -135,8 +135,8 @@ static enum status write_record(const struct control_call *call, const struct ip
 }
 
 static const char audit_advice[] =
-    "the audit log cannot be written, and nothing is changed without a record: see the server's "
-    "log, make room or repair the disk, then restart kmipd";
+    "the audit log cannot be written, and nothing is changed without a record: make room on its "
+    "disk or repair it, then try again; kmipctl status shows why";
 
 static enum status run_command(struct control_call *call, const struct ipc_peer *peer,
                                enum ipc_command_code command)

@@ -105,11 +105,12 @@ static void explain_health(struct daemon *daemon, struct error *ret_trouble)
         const char *text;
     } texts[] = {
         {STATUS_STORE_FULL, "the store's disk is full: new keys are refused, existing ones are "
-                            "served. Make room on it"},
+                            "served. Make room on it; the store goes on by itself then"},
         {STATUS_STORE_READ_ONLY, "the store's file system is read-only: new keys are refused, "
-                                 "existing ones are served. Mount it writable, then restart kmipd"},
-        {STATUS_STORE_CORRUPT, "the store is damaged: stop kmipd and restore the state directory "
-                               "from a backup"},
+                                 "existing ones are served. Make it writable; the store goes on by "
+                                 "itself then"},
+        {STATUS_STORE_CORRUPT, "the store is damaged: some keys may not be served. Stop kmipd and "
+                               "restore the state directory from a backup"},
     };
     enum status status = store_health(daemon->store);
     if (audit_explain(daemon->audit, ret_trouble) != STATUS_OK || status == STATUS_OK)
@@ -161,7 +162,7 @@ int64_t tasks_run(struct daemon *daemon)
 {
     static struct task tasks[] = {
         {watch_clock, 5000, 0},
-        {watch_health, 2000, 0},
+        {watch_health, 1000, 0},
         {tasks_save_audit_head, 60000, 0},
         {watch_certificate, 12 * 3600000, 0},
         {feed_watchdog, 0, 0}, /* as the service manager wants */
