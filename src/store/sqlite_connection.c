@@ -14,7 +14,6 @@ static enum status io_status(int code)
     switch (code) {
     case SQLITE_IOERR_NOMEM:
         return STATUS_NO_MEMORY;
-    case SQLITE_IOERR_CORRUPTFS:
     case SQLITE_IOERR_DATA:
         return STATUS_STORE_CORRUPT;
     case SQLITE_IOERR_FSYNC:
@@ -34,6 +33,12 @@ static enum status io_status(int code)
     }
 }
 
+/* A disk that cannot read is called a damaged file by SQLite (SQLITE_IOERR_CORRUPTFS). */
+static enum status corrupt_status(void)
+{
+    return errno == EIO || errno == ENXIO ? STATUS_STORE_FAILED : STATUS_STORE_CORRUPT;
+}
+
 enum status sqlite_status(int code)
 {
     switch (code & 0xFF) {
@@ -48,6 +53,7 @@ enum status sqlite_status(int code)
     case SQLITE_READONLY:
         return STATUS_STORE_READ_ONLY;
     case SQLITE_CORRUPT:
+        return corrupt_status();
     case SQLITE_NOTADB:
         return STATUS_STORE_CORRUPT;
     case SQLITE_IOERR:

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/hex.h"
@@ -14,6 +15,7 @@ struct store {
     struct backend *backend;
     struct store_cache *cache; /* or NULL */
     struct committer *committer;
+    atomic_bool damaged; /* a damaged page was met: what is not found may be there */
 };
 
 struct store_session {
@@ -80,7 +82,10 @@ void store_session_close(struct store_session *session)
 
 enum status store_health(struct store *store)
 {
-    return committer_health(store->committer);
+    enum status status = committer_health(store->committer);
+    if (status == STATUS_STORE_CORRUPT)
+        atomic_store(&store->damaged, true);
+    return status == STATUS_OK && atomic_load(&store->damaged) ? STATUS_STORE_CORRUPT : status;
 }
 
 uint64_t store_generation(struct store *store)
@@ -93,7 +98,23 @@ static const struct backend_type *type_of(const struct store_session *session)
     return session->store->backend->type;
 }
 
+/* The outcome of reading. */
+static enum status outcome(struct store *store, enum status status)
+{
+    if (status == STATUS_STORE_CORRUPT)
+        atomic_store(&store->damaged, true);
+    return status;
+}
+
 /* ---- Managed objects ---- */
+
+/* In a damaged store the way to an object may be lost where the object is not. */
+static enum status outcome_of_get(struct store *store, enum status status)
+{
+    if (status == STATUS_OBJECT_NOT_FOUND && store_health(store) == STATUS_STORE_CORRUPT)
+        return STATUS_STORE_CORRUPT;
+    return outcome(store, status);
+}
 
 enum status store_get(struct store_session *session, int64_t adapter, const struct uuid *id,
                       struct stored_object **ret_object)
@@ -104,7 +125,7 @@ enum status store_get(struct store_session *session, int64_t adapter, const stru
     if (object == NULL) {
         enum status status = type_of(session)->get(session->reader, adapter, id, &object);
         if (status != STATUS_OK)
-            return status;
+            return outcome_of_get(session->store, status);
         store_cache_offer(cache, object, ticket);
     }
     *ret_object = object;
@@ -148,7 +169,7 @@ enum status store_find(struct store_session *session, const struct store_query *
         part.limit = left < BACKEND_PAGE_MAX ? left : BACKEND_PAGE_MAX;
         enum status status = type_of(session)->find(session->reader, &part, &page);
         if (status != STATUS_OK)
-            return status;
+            return outcome(session->store, status);
         size_t visited;
         bool more = visit_page(&page, visit, context, &visited);
         bool full = page.count == part.limit; /* else it has looked at enough for one call */
@@ -165,7 +186,8 @@ enum status store_find(struct store_session *session, const struct store_query *
 enum status store_count(struct store_session *session, int64_t adapter,
                         int64_t ret_counts[static OBJECT_STATE_COUNT])
 {
-    return type_of(session)->count(session->reader, adapter, ret_counts);
+    return outcome(session->store,
+                   type_of(session)->count(session->reader, adapter, ret_counts));
 }
 
 /* ---- Transactions ---- */
@@ -280,7 +302,8 @@ static bool gather_adapter(void *context, const struct adapter_row *row)
 
 static enum status gather_adapters(struct store_session *session, struct adapter_list *list)
 {
-    enum status status = type_of(session)->adapters(session->reader, gather_adapter, list);
+    enum status status = outcome(
+        session->store, type_of(session)->adapters(session->reader, gather_adapter, list));
     return status == STATUS_OK && list->no_memory ? STATUS_NO_MEMORY : status;
 }
 
@@ -409,8 +432,9 @@ enum status store_certificates(struct store_session *session, int64_t adapter,
                                store_visit_certificate *visit, void *context)
 {
     struct certificate_list list = {.last = &list.first};
-    enum status status =
-        type_of(session)->certificates(session->reader, adapter, gather_certificate, &list);
+    enum status status = outcome(
+        session->store,
+        type_of(session)->certificates(session->reader, adapter, gather_certificate, &list));
     if (status == STATUS_OK && list.no_memory)
         status = STATUS_NO_MEMORY;
     for (struct certificate_node *node = list.first; status == STATUS_OK && node != NULL;
@@ -426,7 +450,8 @@ enum status store_certificates(struct store_session *session, int64_t adapter,
 enum status store_value_get(struct store_session *session, const char *name, void *ret_value,
                             size_t capacity, size_t *ret_size)
 {
-    return type_of(session)->value_get(session->reader, name, ret_value, capacity, ret_size);
+    return outcome(session->store, type_of(session)->value_get(session->reader, name, ret_value,
+                                                               capacity, ret_size));
 }
 
 struct named_value {

@@ -60,7 +60,8 @@ void stored_object_release(struct stored_object *object); /* NULL is fine */
 /*
  * Reads one object of `adapter`. STATUS_OBJECT_NOT_FOUND if there is none with this id or it is
  * another adapter's: both take the same path. The caller releases *ret_object.
- * Also STORE_CORRUPT, STORE_FAILED, NO_MEMORY.
+ * Also STORE_CORRUPT, STORE_FAILED, NO_MEMORY. In a store that is known to be damaged nothing is
+ * OBJECT_NOT_FOUND, but STORE_CORRUPT: the way to the object may be lost, and not the object.
  */
 enum status store_get(struct store_session *session, int64_t adapter, const struct uuid *id,
                       struct stored_object **ret_object) MUST_USE;
@@ -227,7 +228,8 @@ void store_session_close(struct store_session *session); /* NULL is fine */
 /*
  * Whether the last write succeeded, for status and readiness: STATUS_OK or the standing failure.
  * After a failed sync the store refuses writes until it is reopened: what is on disk is unknown
- * then. Any thread.
+ * then. Once a read or a write has met damage it is STORE_CORRUPT, though what is whole is served
+ * and written. Any thread.
  */
 enum status store_health(struct store *store);
 
