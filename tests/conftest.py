@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures for all Python tests: running servers, and their logs beside every failure."""
 
+import shutil
 import uuid
 
 import pytest
@@ -60,6 +61,21 @@ def tenant(kmipd, adapter, tmp_path):
 def fresh_kmipd(built, tmp_path):
     """A server for one test alone, which may break it."""
     yield from _serve(tmp_path / "state")
+
+
+@pytest.fixture(scope="session")
+def made_state(built, tmp_path_factory):
+    """The state of a server that has served and ended: making RSA keys takes seconds. Not to be
+    changed: use `state`."""
+    server = Server(tmp_path_factory.mktemp("made") / "state").start()
+    server.stop()
+    return server.state
+
+
+@pytest.fixture
+def state(made_state, tmp_path):
+    """A copy of it for one test, which may do with it what it likes."""
+    return shutil.copytree(made_state, tmp_path / "state")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -21,6 +21,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
+from tests.support.disk import fill, mounted
 from tests.support.message import ask, batch_item, create
 from tests.support.paths import program
 from tests.support.server import Server, StartFailed, free_port
@@ -395,19 +396,6 @@ def test_too_little_locked_memory(state):
     assert "LimitMEMLOCK" in done.stderr
 
 
-@contextlib.contextmanager
-def mounted(folder, size):
-    """A file system of its own at `folder`."""
-    folder.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", folder]
-    if subprocess.run(mount, stderr=subprocess.DEVNULL).returncode != 0:
-        pytest.skip("no right to mount a file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
 def test_read_only_state(made_state, tmp_path):
     with mounted(tmp_path / "disk", "8m") as disk:
         state = shutil.copytree(made_state, disk / "state")
@@ -427,11 +415,9 @@ def test_full_disk_at_first_start(built, tmp_path):
 def test_full_disk_at_start(made_state, tmp_path):
     with mounted(tmp_path / "disk", "8m") as disk:
         state = shutil.copytree(made_state, disk / "state")
-        with open(disk / "ballast", "wb") as ballast, contextlib.suppress(OSError):
-            while True:
-                ballast.write(bytes(65536))
+        ballast = fill(disk)
         refuses(state, "space")
-        (disk / "ballast").unlink()
+        ballast.unlink()
         with serving(state) as server:
             works(server)
 

@@ -17,6 +17,21 @@ def program(name: str) -> Path:
     return Path(os.environ.get(variable, SOURCE / "build" / "src" / "bin" / name))
 
 
+def plain_program(name: str) -> Path:
+    """A program without sanitizers, for tests that preload a library: NAME_BIN if it is such a
+    one, or that of the build directory in KMIPD_BUILD. Skips a test, loudly, without any."""
+    import pytest  # the runner works without it
+
+    build = os.environ.get("KMIPD_BUILD")
+    candidates = [program(name)]
+    if build:
+        candidates.append(Path(build) / "src" / "bin" / name)
+    for candidate in candidates:
+        if candidate.exists() and b"__asan_init" not in candidate.read_bytes():
+            return candidate
+    pytest.skip(f"no {name} without sanitizers: KMIPD_BUILD names no build directory with one")
+
+
 def need_vectors(folder: Path) -> None:
     """Skips a test, loudly, where the vectors are not there."""
     import pytest  # the runner works without it

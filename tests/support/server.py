@@ -64,8 +64,11 @@ class Server:
         state: Path,
         arguments: Tuple[str, ...] = (),
         environment: Optional[Dict[str, str]] = None,
+        command: Optional[Tuple[str, ...]] = None,
     ):
+        """`command`: another binary than kmipd's usual one, and what runs it."""
         self.state = state
+        self.command = command or (program("kmipd"),)
         self.arguments = arguments
         self.environment = {**os.environ, **(environment or {})}
         self.host = "127.0.0.1"
@@ -113,10 +116,10 @@ class Server:
     def _spawn(self, port: int) -> None:
         self.port = port
         self.state.parent.mkdir(parents=True, exist_ok=True)
-        command = [program("kmipd"), "--listen", f"{self.host}:{port}", "--state", self.state]
+        listen = ("--listen", f"{self.host}:{port}")
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [*command, *self.arguments],
+                [*self.command, *listen, "--state", self.state, *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
