@@ -17,7 +17,8 @@
 struct act {
     struct request request;
     struct core_session session;
-    uint8_t reply[64]; /* unused: there is no message to answer */
+    char identifier[UUID_TEXT_LENGTH + 1]; /* of the object that it is about */
+    uint8_t reply[64];                     /* unused: there is no message to answer */
 };
 
 static void begin(struct act *act, struct core *core, struct store_session *store,
@@ -165,11 +166,10 @@ enum status core_admin_find(struct core *core, struct store_session *store,
     return status;
 }
 
-/* A copy in the arena of the act. */
 static struct bytes identifier_of(struct act *act, const struct uuid *id)
 {
-    const struct object named = {.row.id = *id};
-    return request_identifier(&act->request, &named);
+    uuid_text(id, act->identifier);
+    return bytes_of(act->identifier, UUID_TEXT_LENGTH);
 }
 
 enum status core_admin_show(struct core *core, struct store_session *store,

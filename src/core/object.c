@@ -9,6 +9,7 @@
 void object_from_stored(struct object *object, struct stored_object *stored)
 {
     *object = (struct object){.row = stored->row, .stored = stored};
+    uuid_text(&object->row.id, object->identifier);
 }
 
 static enum status decode_named(const struct ttlv_item *item, struct arena *arena,

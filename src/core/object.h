@@ -14,6 +14,7 @@
 #ifndef KMIPD_CORE_OBJECT_H
 #define KMIPD_CORE_OBJECT_H
 
+#include "base/uuid.h"
 #include "kmip/value.h"
 #include "store/store.h"
 
@@ -28,7 +29,8 @@ struct attribute {
 };
 
 struct object {
-    struct object_row row; /* state is the effective one: see lifecycle.h */
+    struct object_row row;                 /* state is the effective one: see lifecycle.h */
+    char identifier[UUID_TEXT_LENGTH + 1]; /* row.id as text */
     struct attribute *attributes;
     size_t count;
     size_t capacity;
@@ -44,6 +46,12 @@ struct object {
 /* Makes `object` from what the store gave; takes over the caller's hold. Attributes are decoded
  * on first use. */
 void object_from_stored(struct object *object, struct stored_object *stored);
+
+/* The Unique Identifier; valid as long as the object stands where it is. */
+static inline struct bytes object_identifier(const struct object *object)
+{
+    return bytes_of(object->identifier, UUID_TEXT_LENGTH);
+}
 
 /* Decodes the attributes if that was not done. STORE_CORRUPT; TOO_LARGE (arena). */
 enum status object_decode(struct object *object, struct arena *arena) MUST_USE;

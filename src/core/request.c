@@ -101,7 +101,7 @@ enum status request_object(struct request *request, struct bytes unique_identifi
         status = load_object(request, &id, &object);
     if (status != STATUS_OK)
         return status;
-    request->subject = request_identifier(request, object);
+    request->subject = object_identifier(object);
     request_note_product(request, object);
     *ret_object = object;
     return STATUS_OK;
@@ -155,6 +155,7 @@ enum status request_new_object(struct request *request, uint32_t object_type,
     enum status status = uuid_make(request->now, &object->row.id);
     if (status != STATUS_OK)
         return status;
+    uuid_text(&object->row.id, object->identifier);
     object->row.adapter = request->session->adapter;
     object->row.version = 1;
     object->row.object_type = object_type;
@@ -162,7 +163,6 @@ enum status request_new_object(struct request *request, uint32_t object_type,
     object->decoded = object->changed = object->inserted = true;
     object->next = request->edits;
     request->edits = object;
-    request->subject = request_identifier(request, object);
     *ret_object = object;
     return STATUS_OK;
 }
@@ -173,19 +173,11 @@ enum status request_changed(struct request *request, struct object *object)
                       value_date_time(&request->arena, request_seconds(request)));
 }
 
-struct bytes request_identifier(struct request *request, const struct object *object)
-{
-    char *text = arena_allocate(&request->arena, UUID_TEXT_LENGTH + 1);
-    if (text == NULL)
-        return (struct bytes){0};
-    uuid_text(&object->row.id, text);
-    return bytes_of(text, UUID_TEXT_LENGTH);
-}
-
 void request_set_placeholder(struct request *request, const struct object *object)
 {
     request->placeholder = object->row.id;
     request->has_placeholder = true;
+    request->subject = object_identifier(object);
 }
 
 static struct wrap_binding binding_of(const struct request *request, const struct object *object)

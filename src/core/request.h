@@ -77,10 +77,7 @@ enum status request_new_object(struct request *request, uint32_t object_type,
 /* Notes that an edited object was changed by a client's wish: sets Last Change Date. */
 enum status request_changed(struct request *request, struct object *object) MUST_USE;
 
-/* The Unique Identifier as text; in the arena. Data NULL when the arena is full. */
-struct bytes request_identifier(struct request *request, const struct object *object);
-
-/* Sets the ID Placeholder. */
+/* Sets the ID Placeholder: the item is about an object that it has made. */
 void request_set_placeholder(struct request *request, const struct object *object);
 
 /* Notes for the audit record what the x- attributes say of the object's user: vCenter writes VM

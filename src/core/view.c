@@ -8,7 +8,8 @@ typedef struct kmip_any derive(struct request *request, const struct object *obj
 
 static struct kmip_any derive_identifier(struct request *request, const struct object *object)
 {
-    return value_text(request_identifier(request, object));
+    (void)request;
+    return value_text(object_identifier(object));
 }
 
 static struct kmip_any derive_object_type(struct request *request, const struct object *object)

@@ -5,8 +5,7 @@
 /* Writes the answer that is a Unique Identifier alone. */
 static void answer(struct request *request, const struct object *object)
 {
-    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER,
-                    request_identifier(request, object));
+    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER, object_identifier(object));
 }
 
 /* KMIP 1.4 §4.19. Pre-Active objects only. */

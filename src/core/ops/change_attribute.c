@@ -8,7 +8,7 @@ static enum status answer(struct request *request, struct object *object,
                           const struct attribute *attribute)
 {
     struct kmip_named_attribute named = attribute_named(attribute);
-    struct kmip_attribute_change change = {.unique_identifier = request_identifier(request, object),
+    struct kmip_attribute_change change = {.unique_identifier = object_identifier(object),
                                            .attribute = &named};
     enum status status = request_changed(request, object);
     lifecycle_advance(object, request_seconds(request));

@@ -49,7 +49,6 @@ enum status operation_check(struct request *request, struct ttlv_reader payload)
         request->failure_payload = value_structure(&request->arena, &kmip_check_shape, &denial);
         return STATUS_PERMISSION_DENIED;
     }
-    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER,
-                    request_identifier(request, object));
+    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER, object_identifier(object));
     return STATUS_OK;
 }

@@ -58,7 +58,7 @@ enum status operation_create(struct request *request, struct ttlv_reader payload
         return status;
     struct kmip_create_response response = {
         .object_type = asked.object_type,
-        .unique_identifier = request_identifier(request, object),
+        .unique_identifier = object_identifier(object),
     };
     request_set_placeholder(request, object);
     kmip_encode(&kmip_create_response_shape, &response, request->version, &request->reply);

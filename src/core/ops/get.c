@@ -133,8 +133,7 @@ enum status operation_get(struct request *request, struct ttlv_reader payload)
     if (status != STATUS_OK)
         return status;
     ttlv_write_enumeration(&request->reply, KMIP_TAG_OBJECT_TYPE, object->row.object_type);
-    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER,
-                    request_identifier(request, object));
+    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER, object_identifier(object));
     write_object(request, object, format, secret_bytes(&material));
     secret_free(&material);
     return note_served(request, object);

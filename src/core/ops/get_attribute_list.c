@@ -23,8 +23,7 @@ enum status operation_get_attribute_list(struct request *request, struct ttlv_re
     if (status != STATUS_OK)
         return status;
     const struct kmip_named_attribute *items = view.items;
-    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER,
-                    request_identifier(request, object));
+    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER, object_identifier(object));
     for (size_t i = 0; i < view.count; i++)
         if (is_first(items, i))
             ttlv_write_text(&request->reply, KMIP_TAG_ATTRIBUTE_NAME, items[i].name);

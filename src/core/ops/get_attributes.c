@@ -46,8 +46,7 @@ enum status operation_get_attributes(struct request *request, struct ttlv_reader
         status = attributes_view(request, object, &view);
     if (status != STATUS_OK)
         return status;
-    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER,
-                    request_identifier(request, object));
+    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER, object_identifier(object));
     if (asked.attribute_names.count == 0)
         write_all(request, &view);
     for (size_t i = 0; i < asked.attribute_names.count; i++)

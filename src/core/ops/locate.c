@@ -33,15 +33,12 @@ static bool full(const struct search *search)
 
 static void found(struct search *search, const struct object *object)
 {
-    char text[UUID_TEXT_LENGTH + 1];
     search->matched++;
     if (search->matched <= search->skip || full(search))
         return;
-    uuid_text(&object->row.id, text);
     search->last = object->row.id;
     search->returned++;
-    ttlv_write_text(&search->request->reply, KMIP_TAG_UNIQUE_IDENTIFIER,
-                    bytes_of(text, UUID_TEXT_LENGTH));
+    ttlv_write_text(&search->request->reply, KMIP_TAG_UNIQUE_IDENTIFIER, object_identifier(object));
 }
 
 /* A fresh member of a group (§3.34, Object Group Member). Group Member Default is not told apart:

@@ -228,8 +228,7 @@ enum status operation_register(struct request *request, struct ttlv_reader paylo
     secret_free(&material);
     if (status != STATUS_OK)
         return status;
-    struct kmip_create_response response = {.unique_identifier =
-                                                request_identifier(request, object)};
+    struct kmip_create_response response = {.unique_identifier = object_identifier(object)};
     request_set_placeholder(request, object);
     kmip_encode(&kmip_create_response_shape, &response, request->version, &request->reply);
     return STATUS_OK;

@@ -120,7 +120,7 @@ static enum status add_link(struct request *request, struct object *object, uint
                             const struct object *other)
 {
     struct structure_link link = {.type = kmip_number(type),
-                                  .linked_object_identifier = request_identifier(request, other)};
+                                  .linked_object_identifier = object_identifier(other)};
     const struct kmip_attribute_info *info = kmip_attribute_by_id(KMIP_ATTRIBUTE_LINK);
     struct bytes name = bytes_of_text(info->name);
     return object_append(
@@ -210,7 +210,6 @@ enum status operation_rekey(struct request *request, struct ttlv_reader payload)
     if (status != STATUS_OK)
         return status;
     request_set_placeholder(request, replacement);
-    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER,
-                    request_identifier(request, replacement));
+    ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER, object_identifier(replacement));
     return STATUS_OK;
 }

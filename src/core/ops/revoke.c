@@ -61,7 +61,6 @@ enum status operation_revoke(struct request *request, struct ttlv_reader payload
     if (status == STATUS_OK)
         status = request_changed(request, object);
     if (status == STATUS_OK)
-        ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER,
-                        request_identifier(request, object));
+        ttlv_write_text(&request->reply, KMIP_TAG_UNIQUE_IDENTIFIER, object_identifier(object));
     return status;
 }
