@@ -58,7 +58,10 @@ enum status lifecycle_move(struct object *object, struct arena *arena, enum kmip
     object->row.state = next;
     if ((size_t)cause >= ARRAY_COUNT(dates) || !dates[cause].sets)
         return STATUS_OK;
-    return object_set(object, arena, dates[cause].date, value_date_time(arena, seconds));
+    enum status status =
+        object_set(object, arena, dates[cause].date, value_date_time(arena, seconds));
+    lifecycle_advance(object, seconds); /* its Deactivation Date may be past */
+    return status;
 }
 
 uint32_t lifecycle_stored_states(uint32_t states)
