@@ -52,6 +52,29 @@ static bool value_valid(const struct request *request, const struct kmip_attribu
     return true;
 }
 
+/* The server counts what is left, whatever a client says of it (KMIP 1.4 §3.21). */
+static struct kmip_any whole_limits(struct arena *arena, const struct kmip_any *value)
+{
+    struct structure_usage_limits limits;
+    if (kmip_decode(&structure_usage_limits_shape, ttlv_reader_over(value->value), arena,
+                    &limits) != STATUS_OK)
+        return (struct kmip_any){0};
+    limits.count = limits.total;
+    return value_structure(arena, &structure_usage_limits_shape, &limits);
+}
+
+/* A value that a client gives, as it is to be stored. */
+static enum status take_value(struct request *request, const struct kmip_attribute_info *info,
+                              const struct kmip_any *given, struct kmip_any *ret_value)
+{
+    if (!value_valid(request, info, given, &request->arena))
+        return STATUS_INVALID_FIELD;
+    *ret_value = info != NULL && info->id == KMIP_ATTRIBUTE_USAGE_LIMITS
+                     ? whole_limits(&request->arena, given)
+                     : *given;
+    return ret_value->type != 0 ? STATUS_OK : STATUS_TOO_LARGE;
+}
+
 /* What a client states of a key when it is made, though the tables call it set by the server. */
 static bool stated_at_creation(const struct kmip_attribute_info *info)
 {
@@ -74,6 +97,19 @@ static size_t count_instances(const struct object *object, struct bytes name)
         count +=
             object->attributes[i].name.size > 0 && bytes_equal(object->attributes[i].name, name);
     return count;
+}
+
+/* A custom attribute has any type, but all its instances have the same one. `except`: the instance
+ * that is about to change, or NULL. */
+static bool type_consistent(const struct object *object, struct bytes name, uint8_t type,
+                            const struct attribute *except)
+{
+    for (size_t i = 0; i < object->count; i++) {
+        const struct attribute *other = &object->attributes[i];
+        if (other != except && other->name.size > 0 && bytes_equal(other->name, name))
+            return other->value.type == type;
+    }
+    return true;
 }
 
 /* Appends a new instance, with the next free index of its name. */
@@ -104,12 +140,16 @@ static enum status template_one(struct request *request, struct object *object,
         return STATUS_INVALID_FIELD;
     if (info != NULL && (info->set_by & KMIP_SIDE_CLIENT) == 0 && !stated_at_creation(info))
         return STATUS_INVALID_FIELD;
-    if (!value_valid(request, info, &named->value, &request->arena))
+    struct kmip_any value;
+    enum status status = take_value(request, info, &named->value, &value);
+    if (status != STATUS_OK)
+        return status;
+    if (!type_consistent(object, named->name, value.type, NULL))
         return STATUS_INVALID_FIELD;
     bool single = info != NULL && info->multiple != KMIP_RULE_YES;
     if (single && object_find(object, info->id, 0) != NULL)
         return STATUS_INDEX_OUT_OF_BOUNDS;
-    return append_instance(request, object, info, named->name, named->value);
+    return append_instance(request, object, info, named->name, value);
 }
 
 enum status attributes_from_template(struct request *request, struct object *object,
@@ -162,6 +202,21 @@ static bool client_may_change(const struct request *request, const struct kmip_a
                         request_seconds(request));
 }
 
+/*
+ * Whether the client may give an attribute that the object does not have its first value. Some are
+ * the client's to set, but only once: Operation Policy Name (§3.18), and what it may tell of a key
+ * that it registered (§3.43, §3.44).
+ */
+static bool client_may_add(const struct request *request, const struct kmip_attribute_info *info,
+                           const struct object *object)
+{
+    if ((info->set_by & KMIP_SIDE_CLIENT) == 0)
+        return false;
+    if (info->client_may == KMIP_RULE_NO)
+        return object_find(object, (enum kmip_attribute)info->id, 0) == NULL;
+    return client_may_change(request, info, object);
+}
+
 static bool is_name(const struct kmip_attribute_info *info)
 {
     return info != NULL && info->id == KMIP_ATTRIBUTE_NAME;
@@ -181,13 +236,36 @@ static enum status check_new_name(struct request *request, const struct object *
     return status == STATUS_NAME_EXISTS ? STATUS_EXISTS : status;
 }
 
-/* A custom attribute has any type, but all its instances have the same one. */
-static bool type_consistent(const struct object *object, struct bytes name, uint8_t type)
+/* §3.49, §3.51: what was once otherwise was not always so. */
+static void note_history(struct request *request, struct object *object,
+                         const struct kmip_attribute_info *info, const struct kmip_any *value)
 {
-    for (size_t i = 0; i < object->count; i++)
-        if (object->attributes[i].name.size > 0 && bytes_equal(object->attributes[i].name, name))
-            return object->attributes[i].value.type == type;
-    return true;
+    bool set = value_number(value) != 0;
+    struct attribute *history = NULL;
+    if (info != NULL && info->id == KMIP_ATTRIBUTE_SENSITIVE && !set)
+        history = object_find(object, KMIP_ATTRIBUTE_ALWAYS_SENSITIVE, 0);
+    if (info != NULL && info->id == KMIP_ATTRIBUTE_EXTRACTABLE && set)
+        history = object_find(object, KMIP_ATTRIBUTE_NEVER_EXTRACTABLE, 0);
+    if (history != NULL) /* not there: it is false anyhow */
+        object_remove(object, history);
+}
+
+static enum status check_addition(struct request *request, const struct object *object,
+                                  const struct kmip_attribute_info *info,
+                                  const struct kmip_named_attribute *named)
+{
+    if (info == NULL && !is_client_custom(named->name))
+        return STATUS_ATTRIBUTE_READ_ONLY;
+    if (info != NULL && (!applies(request, info, object) || !client_may_add(request, info, object)))
+        return STATUS_ATTRIBUTE_READ_ONLY;
+    /* "SHALL NOT be specified" (KMIP 1.4 §4.14); an index of 0 for the first instance is what
+     * MySQL's client sends and harms nobody. */
+    if (named->index.present && named->index.value != 0)
+        return STATUS_INVALID_FIELD;
+    if (info != NULL && info->multiple != KMIP_RULE_YES &&
+        (object_find(object, info->id, 0) != NULL || attribute_is_derived(info->id)))
+        return STATUS_ATTRIBUTE_EXISTS;
+    return STATUS_OK;
 }
 
 enum status attributes_add(struct request *request, struct object *object,
@@ -195,27 +273,52 @@ enum status attributes_add(struct request *request, struct object *object,
                            struct attribute **ret_attribute)
 {
     const struct kmip_attribute_info *info = info_of(named->name);
-    if (info == NULL && !is_client_custom(named->name))
-        return STATUS_ATTRIBUTE_READ_ONLY;
-    if (info != NULL &&
-        (!applies(request, info, object) || (info->set_by & KMIP_SIDE_CLIENT) == 0 ||
-         !client_may_change(request, info, object)))
-        return STATUS_ATTRIBUTE_READ_ONLY;
-    /* "SHALL NOT be specified" (KMIP 1.4 §4.14); an index of 0 for the first instance is what
-     * MySQL's client sends and harms nobody. */
-    if (named->index.present && named->index.value != 0)
-        return STATUS_INVALID_FIELD;
-    if (!value_valid(request, info, &named->value, &request->arena) ||
-        !type_consistent(object, named->name, named->value.type))
-        return STATUS_INVALID_FIELD;
-    if (info != NULL && info->multiple != KMIP_RULE_YES && object_find(object, info->id, 0) != NULL)
-        return STATUS_ATTRIBUTE_EXISTS;
-    enum status status = check_new_name(request, object, info, named);
+    struct kmip_any value;
+    enum status status = check_addition(request, object, info, named);
     if (status == STATUS_OK)
-        status = append_instance(request, object, info, named->name, named->value);
+        status = take_value(request, info, &named->value, &value);
+    if (status == STATUS_OK && !type_consistent(object, named->name, value.type, NULL))
+        status = STATUS_INVALID_FIELD;
+    if (status == STATUS_OK)
+        status = check_new_name(request, object, info, named);
+    if (status == STATUS_OK)
+        status = append_instance(request, object, info, named->name, value);
+    if (status == STATUS_OK)
+        status = attributes_check_dates(object);
     if (status == STATUS_OK)
         *ret_attribute = &object->attributes[object->count - 1];
     return status;
+}
+
+/* The instance that Modify Attribute names. One that every object has counts as being there. */
+static enum status find_to_modify(struct request *request, struct object *object,
+                                  const struct kmip_attribute_info *info,
+                                  const struct kmip_named_attribute *named,
+                                  struct attribute **ret_attribute)
+{
+    int32_t index = (int32_t)named->index.value;
+    *ret_attribute = object_find_named(object, named->name, index);
+    if (*ret_attribute != NULL)
+        return STATUS_OK;
+    if (count_instances(object, named->name) > 0)
+        return STATUS_ATTRIBUTE_NOT_FOUND;
+    if (info == NULL || index != 0 || !attribute_is_derived(info->id))
+        return STATUS_INVALID_FIELD;
+    enum status status = append_instance(request, object, info, named->name, named->value);
+    *ret_attribute = status == STATUS_OK ? &object->attributes[object->count - 1] : NULL;
+    return status;
+}
+
+static enum status check_modification(const struct request *request, const struct object *object,
+                                      const struct kmip_attribute_info *info, struct bytes name)
+{
+    if (info == NULL && !attribute_is_custom(name))
+        return STATUS_INVALID_FIELD;
+    if (info == NULL)
+        return is_client_custom(name) ? STATUS_OK : STATUS_ATTRIBUTE_READ_ONLY;
+    if (!applies(request, info, object))
+        return STATUS_INVALID_FIELD;
+    return client_may_change(request, info, object) ? STATUS_OK : STATUS_ATTRIBUTE_READ_ONLY;
 }
 
 enum status attributes_modify(struct request *request, struct object *object,
@@ -223,21 +326,26 @@ enum status attributes_modify(struct request *request, struct object *object,
                               struct attribute **ret_attribute)
 {
     const struct kmip_attribute_info *info = info_of(named->name);
-    if (info == NULL && !attribute_is_custom(named->name))
-        return STATUS_INVALID_FIELD;
-    if (info != NULL ? !client_may_change(request, info, object) : !is_client_custom(named->name))
-        return STATUS_ATTRIBUTE_READ_ONLY;
-    int32_t index = (int32_t)named->index.value;
-    struct attribute *attribute = object_find_named(object, named->name, index);
-    if (attribute == NULL && count_instances(object, named->name) > 0)
-        return STATUS_ATTRIBUTE_NOT_FOUND;
-    if (attribute == NULL)
-        return STATUS_INVALID_FIELD;
-    if (!value_valid(request, info, &named->value, &request->arena))
-        return STATUS_INVALID_FIELD;
-    attribute->value = named->value;
-    *ret_attribute = attribute;
-    return check_new_name(request, object, info, named);
+    struct attribute *attribute;
+    struct kmip_any value;
+    enum status status = check_modification(request, object, info, named->name);
+    if (status == STATUS_OK)
+        status = take_value(request, info, &named->value, &value);
+    if (status == STATUS_OK)
+        status = find_to_modify(request, object, info, named, &attribute);
+    if (status == STATUS_OK && !type_consistent(object, named->name, value.type, attribute))
+        status = STATUS_INVALID_FIELD;
+    if (status != STATUS_OK)
+        return status;
+    attribute->value = value;
+    status = attributes_check_dates(object);
+    if (status == STATUS_OK)
+        status = check_new_name(request, object, info, named);
+    if (status != STATUS_OK)
+        return status;
+    note_history(request, object, info, &value);
+    *ret_attribute = object_find_named(object, named->name, (int32_t)named->index.value);
+    return STATUS_OK;
 }
 
 enum status attributes_delete(struct request *request, struct object *object, struct bytes name,
@@ -250,10 +358,26 @@ enum status attributes_delete(struct request *request, struct object *object, st
     if (info == NULL && attribute_is_custom(name) && !is_client_custom(name))
         return STATUS_ATTRIBUTE_READ_ONLY;
     struct attribute *attribute = object_find_named(object, name, index);
-    if (attribute == NULL)
+    if (attribute == NULL || (info != NULL && !applies(request, info, object)))
         return STATUS_ATTRIBUTE_NOT_FOUND;
     *ret_attribute = *attribute;
     object_remove(object, attribute);
+    return STATUS_OK;
+}
+
+enum status attributes_check_dates(const struct object *object)
+{
+    int64_t activation;
+    int64_t start;
+    int64_t stop;
+    int64_t deactivation;
+    if (object_number(object, KMIP_ATTRIBUTE_ACTIVATION_DATE, &activation) &&
+        object_number(object, KMIP_ATTRIBUTE_PROCESS_START_DATE, &start) && start < activation)
+        return STATUS_INVALID_FIELD;
+    if (object_number(object, KMIP_ATTRIBUTE_PROTECT_STOP_DATE, &stop) &&
+        object_number(object, KMIP_ATTRIBUTE_DEACTIVATION_DATE, &deactivation) &&
+        stop > deactivation)
+        return STATUS_INVALID_FIELD;
     return STATUS_OK;
 }
 
@@ -374,7 +498,7 @@ static enum status check_name(struct request *request, const struct object *obje
         return STATUS_NAME_EXISTS;
     if (!attribute_term(&request->arena, name, value, &term))
         return STATUS_CRYPTO_FAILED;
-struct store_query query = {.adapter = request->session->adapter,
+    struct store_query query = {.adapter = request->session->adapter,
                                 .terms = &term.term,
                                 .term_count = 1,
                                 .limit = SIZE_MAX};

@@ -36,6 +36,15 @@ enum status attributes_delete(struct request *request, struct object *object, st
                               int32_t index, struct attribute *ret_attribute) MUST_USE;
 
 /*
+ * INVALID_FIELD if the Process Start Date precedes the Activation Date, or the Protect Stop Date
+ * is later than the Deactivation Date (KMIP 1.4 §3.25, §3.26).
+ */
+enum status attributes_check_dates(const struct object *object) MUST_USE;
+
+/* True for attributes that every object to which they apply has, stored or not. */
+bool attribute_is_derived(enum kmip_attribute id);
+
+/*
  * All attributes that the object shows in the request's version, stored and derived, in the order
  * of def/attributes.def, custom ones last: an array of struct kmip_named_attribute in the arena.
  */

@@ -15,7 +15,7 @@ static bool has_field(struct ttlv_reader candidate, const struct ttlv_item *want
     return false;
 }
 
-static bool structure_matches(const struct kmip_any *candidate, const struct kmip_any *wanted)
+bool match_structure(const struct kmip_any *candidate, const struct kmip_any *wanted)
 {
     struct ttlv_reader fields = ttlv_reader_over(wanted->value);
     struct ttlv_item field;
@@ -58,7 +58,7 @@ static bool value_matches(const struct kmip_attribute_info *info, const struct k
     if (info != NULL && info->id == KMIP_ATTRIBUTE_USAGE_LIMITS)
         return limits_match(candidate, wanted);
     if (wanted->type == TTLV_STRUCTURE)
-        return structure_matches(candidate, wanted);
+        return match_structure(candidate, wanted);
     return value_equal(candidate, wanted);
 }
 

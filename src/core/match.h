@@ -13,4 +13,7 @@
  */
 bool match_view(const struct kmip_list *view, const struct kmip_list *wanted);
 
+/* True if `candidate` has every field of `wanted`, with the same value; both are Structures. */
+bool match_structure(const struct kmip_any *candidate, const struct kmip_any *wanted);
+
 #endif

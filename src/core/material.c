@@ -4,6 +4,7 @@
 #include <endian.h>
 
 #include "core/lifecycle.h"
+#include "core/match.h"
 #include "core/structures.h"
 #include "crypto/digest.h"
 
@@ -93,8 +94,8 @@ static enum status digest_transparent(struct bytes key, uint8_t ret_hash[static 
         htobe32((uint32_t)KMIP_TAG_KEY << 8 | TTLV_BYTE_STRING),
         htobe32((uint32_t)key.size),
     };
-    const struct bytes pieces[] = {
-        bytes_of(headers, sizeof(headers)), key, bytes_of(zeros, padding)};
+    const struct bytes pieces[] = {bytes_of(headers, sizeof(headers)), key,
+                                   bytes_of(zeros, padding)};
     return digest_sha256_pieces(pieces, ARRAY_COUNT(pieces), ret_hash);
 }
 
@@ -120,7 +121,8 @@ static enum status set_digest(struct request *request, struct object *object,
                       value_structure(&request->arena, &structure_digest_shape, &digest));
 }
 
-/* §3.44. OpenSSL's generator is CTR_DRBG with AES-256 (SP 800-90A). */
+/* §3.44. OpenSSL's generator is CTR_DRBG with AES-256 (SP 800-90A). A client that asks for a
+ * generator gets this one or no key. */
 static enum status set_generator(struct request *request, struct object *object)
 {
     const struct kmip_rng_parameters generator = {
@@ -129,22 +131,44 @@ static enum status set_generator(struct request *request, struct object *object)
         .cryptographic_length = kmip_number(256),
         .drbg_algorithm = kmip_number(KMIP_DRBG_ALGORITHM_CTR),
     };
-    return object_set(object, &request->arena, KMIP_ATTRIBUTE_RANDOM_NUMBER_GENERATOR,
-                      value_structure(&request->arena, &kmip_rng_parameters_shape, &generator));
+    const struct kmip_any ours =
+        value_structure(&request->arena, &kmip_rng_parameters_shape, &generator);
+    const struct attribute *wanted = object_find(object, KMIP_ATTRIBUTE_RANDOM_NUMBER_GENERATOR, 0);
+    if (wanted != NULL && ours.type != 0 && !match_structure(&ours, &wanted->value))
+        return STATUS_INVALID_FIELD;
+    return object_set(object, &request->arena, KMIP_ATTRIBUTE_RANDOM_NUMBER_GENERATOR, ours);
 }
 
-static enum status set_dates(struct request *request, struct object *object)
+/* What a client registers may be older than its registration: it may say so, now or later
+ * (§3.43). */
+static enum status set_dates(struct request *request, struct object *object, bool created)
 {
     struct kmip_any now = value_date_time(&request->arena, request_seconds(request));
     static const enum kmip_attribute dates[] = {KMIP_ATTRIBUTE_INITIAL_DATE,
                                                 KMIP_ATTRIBUTE_LAST_CHANGE_DATE,
                                                 KMIP_ATTRIBUTE_ORIGINAL_CREATION_DATE};
-    for (size_t i = 0; i < ARRAY_COUNT(dates); i++) {
+    size_t count = ARRAY_COUNT(dates) - !created;
+    for (size_t i = 0; i < count; i++) {
         enum status status = object_set(object, &request->arena, dates[i], now);
         if (status != STATUS_OK)
             return status;
     }
     return STATUS_OK;
+}
+
+/* §3.49, §3.51: what an object is from the first, it has always been. */
+static enum status set_history(struct request *request, struct object *object)
+{
+    int64_t flag;
+    enum status status = STATUS_OK;
+    if (object_number(object, KMIP_ATTRIBUTE_SENSITIVE, &flag) && flag != 0)
+        status = object_set(object, &request->arena, KMIP_ATTRIBUTE_ALWAYS_SENSITIVE,
+                            value_boolean(&request->arena, true));
+    if (status == STATUS_OK && object_number(object, KMIP_ATTRIBUTE_EXTRACTABLE, &flag) &&
+        flag == 0)
+        status = object_set(object, &request->arena, KMIP_ATTRIBUTE_NEVER_EXTRACTABLE,
+                            value_boolean(&request->arena, true));
+    return status;
 }
 
 static enum status set_fresh(struct request *request, struct object *object)
@@ -159,7 +183,9 @@ static enum status set_fresh(struct request *request, struct object *object)
 enum status material_describe(struct request *request, struct object *object,
                               const struct secret *material, bool created)
 {
-    enum status status = set_dates(request, object);
+    enum status status = set_dates(request, object, created);
+    if (status == STATUS_OK)
+        status = set_history(request, object);
     if (status == STATUS_OK)
         status = set_digest(request, object, material);
     if (status == STATUS_OK)
@@ -174,7 +200,9 @@ enum status material_describe(struct request *request, struct object *object,
 enum status material_complete(struct request *request, struct object *object,
                               const struct secret *material, bool created)
 {
-    enum status status = material_describe(request, object, material, created);
+    enum status status = attributes_check_dates(object);
+    if (status == STATUS_OK)
+        status = material_describe(request, object, material, created);
     if (status == STATUS_OK)
         status = attributes_check_names(request, object);
     return status == STATUS_OK ? request_wrap(request, object, material) : status;

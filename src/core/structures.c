@@ -59,6 +59,7 @@ static const struct {
     {KMIP_TAG_ALTERNATIVE_NAME, &structure_alternative_name_shape},
     {KMIP_TAG_DIGEST, &structure_digest_shape},
     {KMIP_TAG_USAGE_LIMITS, &structure_usage_limits_shape},
+    {KMIP_TAG_RANDOM_NUMBER_GENERATOR, &kmip_rng_parameters_shape},
 };
 
 /* The largest of the structs above. */
@@ -69,6 +70,7 @@ union any_structure {
     struct structure_alternative_name alternative_name;
     struct structure_digest digest;
     struct structure_usage_limits usage_limits;
+    struct kmip_rng_parameters rng_parameters;
 };
 
 bool structure_complete(uint32_t tag, const struct kmip_any *value, struct arena *arena)

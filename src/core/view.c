@@ -52,6 +52,11 @@ static derive *const derived[KMIP_ATTRIBUTE_COUNT] = {
     [KMIP_ATTRIBUTE_NEVER_EXTRACTABLE] = derive_false,
 };
 
+bool attribute_is_derived(enum kmip_attribute id)
+{
+    return derived[id] != NULL;
+}
+
 static bool shown(const struct request *request, const struct kmip_attribute_info *info)
 {
     return info->name[0] != '\0' && kmip_in_version(info->since, info->until, request->version);

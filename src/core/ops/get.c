@@ -30,6 +30,17 @@ static enum status check_wishes(const struct kmip_get_request *asked)
     return STATUS_OK;
 }
 
+/* §3.48, §3.50: what its owner does not want to leave the server stays here. */
+static enum status check_flags(const struct object *object)
+{
+    int64_t flag;
+    if (object_number(object, KMIP_ATTRIBUTE_SENSITIVE, &flag) && flag != 0)
+        return STATUS_SENSITIVE;
+    if (object_number(object, KMIP_ATTRIBUTE_EXTRACTABLE, &flag) && flag == 0)
+        return STATUS_NOT_EXTRACTABLE;
+    return STATUS_OK;
+}
+
 static void write_number(struct request *request, const struct object *object,
                          enum kmip_attribute id, bool integer)
 {
@@ -126,6 +137,8 @@ enum status operation_get(struct request *request, struct ttlv_reader payload)
     if (lifecycle_is_destroyed(object))
         return STATUS_OBJECT_NOT_FOUND;
     status = check_wishes(&asked);
+    if (status == STATUS_OK)
+        status = check_flags(object);
     if (status == STATUS_OK)
         status = choose_format(object, &asked, &format);
     if (status == STATUS_OK)

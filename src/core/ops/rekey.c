@@ -16,6 +16,8 @@ static const enum kmip_attribute not_copied[] = {
     KMIP_ATTRIBUTE_RANDOM_NUMBER_GENERATOR,
     KMIP_ATTRIBUTE_FRESH,
     KMIP_ATTRIBUTE_ORIGINAL_CREATION_DATE,
+    KMIP_ATTRIBUTE_ALWAYS_SENSITIVE,
+    KMIP_ATTRIBUTE_NEVER_EXTRACTABLE,
 };
 
 static const enum kmip_attribute dates[] = {
