@@ -29,21 +29,29 @@ void core_bench_adapter(struct core_bench *bench, const char *name, struct core_
     (void)snprintf(session->adapter_name, sizeof(session->adapter_name), "%s", name);
 }
 
+const struct core_options core_bench_options = {.locate_max = 1000,
+                                                .lease_seconds = 3600,
+                                                .key_cache_entries = 64,
+                                                .key_cache_seconds = 60,
+                                                .object_max = 65536,
+                                                .request_memory = 4u * 1024 * 1024};
+
 void core_bench_open(struct core_bench *bench)
 {
-    const struct core_options options = {.locate_max = 1000,
-                                         .lease_seconds = 3600,
-                                         .key_cache_entries = 64,
-                                         .key_cache_seconds = 60,
-                                         .object_max = 65536,
-                                         .request_memory = 4u * 1024 * 1024};
-    *bench = (struct core_bench){0};
+    core_bench_open_over(bench, &core_bench_options, NULL);
+}
+
+void core_bench_open_over(struct core_bench *bench, const struct core_options *options,
+                          struct store *store)
+{
+    *bench = (struct core_bench){.store = store};
     must(secret_heap_init(1 << 20, NULL), "secret heap");
-    must(store_open_memory(&bench->store, NULL), "store");
+    if (store == NULL)
+        must(store_open_memory(&bench->store, NULL), "store");
     must(store_session_open(bench->store, &bench->session_store), "session");
     must(keymanager_open_memory(&bench->keymanager), "key manager");
     clock_init_test(&bench->clock, NOW);
-    must(core_open(bench->store, bench->keymanager, &bench->clock, &options, &bench->core), "core");
+    must(core_open(bench->store, bench->keymanager, &bench->clock, options, &bench->core), "core");
     core_bench_adapter(bench, "default", &bench->session);
     bench->reply_memory = malloc(REPLY_SIZE);
     if (bench->reply_memory == NULL)

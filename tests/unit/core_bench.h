@@ -19,8 +19,14 @@ struct core_bench {
     struct arena arena; /* for messages a test makes and answers it reads */
 };
 
+extern const struct core_options core_bench_options; /* what core_bench_open() opens a core with */
+
 /* Makes everything; fails the process when it cannot. */
 void core_bench_open(struct core_bench *bench);
+
+/* The same with other options, over a store that the bench owns from now on (NULL: one in memory). */
+void core_bench_open_over(struct core_bench *bench, const struct core_options *options,
+                          struct store *store);
 void core_bench_close(struct core_bench *bench);
 
 /* Another adapter with the same root key; fills a session of it. */
