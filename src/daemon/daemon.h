@@ -29,6 +29,7 @@ struct daemon {
     struct core *core;
     struct service *service;
     bool recorded; /* the start is in the audit log, so the end will be */
+    unsigned connections_max; /* what is configured, or what the limit on open files allows */
     struct net *net;
     struct control *control;
 };

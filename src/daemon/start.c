@@ -18,8 +18,10 @@
 #include "daemon/tasks.h"
 #include "service/service.h"
 
-/* Descriptors besides those of connections: files, listeners, epoll, spare. */
-#define OTHER_DESCRIPTORS 256
+/* Descriptors besides those of connections: files, sessions of the store, sockets, and some to
+ * spare; and for each loop listener, epoll, eventfd and its session. */
+#define OTHER_DESCRIPTORS    128
+#define DESCRIPTORS_PER_LOOP 8
 
 /* ---- The process ---- */
 
@@ -38,17 +40,41 @@ static rlim_t raise_limit(__rlimit_resource_t resource, rlim_t wanted)
     return setrlimit(resource, &higher) == 0 ? limit.rlim_max : limit.rlim_cur;
 }
 
+static unsigned loop_count(const struct config *config)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (config->network_loops > 0)
+        return (unsigned)config->network_loops;
+    return processors > 0 ? (unsigned)processors : 1;
+}
+
+/*
+ * Connections never take the last descriptors, or whoever opens many could keep the audit log from
+ * beginning a new file.
+ */
+static enum status limit_connections(struct daemon *daemon, struct error *error)
+{
+    rlim_t other = OTHER_DESCRIPTORS + DESCRIPTORS_PER_LOOP * loop_count(&daemon->config);
+    rlim_t wanted = daemon->config.network_connections_max;
+    rlim_t files = raise_limit(RLIMIT_NOFILE, wanted + other);
+    if (files <= other)
+        return error_set(error, STATUS_IO,
+                         "the system allows %ju open files, and %ju are needed beside those of "
+                         "connections: raise LimitNOFILE= or ulimit -n",
+                         (uintmax_t)files, (uintmax_t)other);
+    daemon->connections_max = (unsigned)(files - other < wanted ? files - other : wanted);
+    if (daemon->connections_max < wanted)
+        log_warning("limits the system allows %ju open files, so %u connections can be served and "
+                    "not the %ju of connections-max: raise LimitNOFILE= or ulimit -n",
+                    (uintmax_t)files, daemon->connections_max, (uintmax_t)wanted);
+    return STATUS_OK;
+}
+
 static enum status prepare_process(struct daemon *daemon, struct error *error)
 {
-    rlim_t wanted = daemon->config.network_connections_max + OTHER_DESCRIPTORS;
-    rlim_t files = raise_limit(RLIMIT_NOFILE, wanted);
-    if (files < wanted)
-        log_warning("limits the system allows %ju open files, so at most %ju connections can be "
-                    "served and not the %" PRIu64 " of connections-max: raise LimitNOFILE= or "
-                    "ulimit -n",
-                    (uintmax_t)files,
-                    (uintmax_t)(files > OTHER_DESCRIPTORS ? files - OTHER_DESCRIPTORS : 0),
-                    daemon->config.network_connections_max);
+    enum status status = limit_connections(daemon, error);
+    if (status != STATUS_OK)
+        return status;
     (void)raise_limit(RLIMIT_MEMLOCK, RLIM_INFINITY); /* secret_heap_init() tells if too little */
     return secret_heap_init(daemon->config.server_secure_memory, error);
 }
@@ -109,14 +135,6 @@ static enum status open_core(struct daemon *daemon, struct error *error)
                                            status_text(status));
 }
 
-static unsigned loop_count(const struct config *config)
-{
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    if (config->network_loops > 0)
-        return (unsigned)config->network_loops;
-    return processors > 0 ? (unsigned)processors : 1;
-}
-
 static enum status open_service(struct daemon *daemon, struct error *error)
 {
     const struct service_options options = {
@@ -135,7 +153,7 @@ static enum status open_net(struct daemon *daemon, struct error *error)
         .address = config->network_listen,
         .loops = loop_count(config),
         .frame_max = config->network_frame_max,
-        .connections_max = (unsigned)config->network_connections_max,
+        .connections_max = daemon->connections_max,
         .connections_per_certificate = (unsigned)config->network_connections_per_certificate,
         .handshake_seconds = (unsigned)(config->network_handshake_timeout / 1000),
         .frame_seconds = (unsigned)(config->network_frame_timeout / 1000),
