@@ -179,7 +179,7 @@ static enum status run_items(struct request *request, const struct kmip_request 
     for (size_t i = 0; i < message->items.count; i++) {
         enum status status = run_item(request, &items[i]);
         header.items++;
-        if (status != STATUS_OK && !go_on)
+        if ((status != STATUS_OK && !go_on) || request->out_of_patience)
             break;
     }
     return end_reply(request, &header);
