@@ -100,13 +100,16 @@ static bool date_matches(const struct kmip_list *view, const struct kmip_list *w
 {
     struct range range = range_of(wanted, asked->name);
     const struct kmip_named_attribute *items = view->items;
+    bool there = false;
     for (size_t i = 0; i < view->count; i++) {
         if (!bytes_equal(items[i].name, asked->name) || items[i].value.type != TTLV_DATE_TIME)
             continue;
         int64_t date = value_number(&items[i].value);
-        return date >= range.first && date <= range.last;
+        if (date >= range.first && date <= range.last)
+            return true;
+        there = true;
     }
-    return range.first == DATE_UNDEFINED;
+    return !there && range.first == DATE_UNDEFINED;
 }
 
 bool match_view(const struct kmip_list *view, const struct kmip_list *wanted)

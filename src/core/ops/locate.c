@@ -177,7 +177,9 @@ static enum status plan(struct search *search)
         (struct store_query){.adapter = request->session->adapter, .terms = terms, .limit = PAGE};
     for (size_t i = 0; i < search->wanted.count; i++) {
         struct store_term term;
-        if (attribute_term(&request->arena, items[i].name, &items[i].value, &term))
+        /* Dates may be the ends of a range, of which no object need have one. */
+        if (items[i].value.type != TTLV_DATE_TIME &&
+            attribute_term(&request->arena, items[i].name, &items[i].value, &term))
             terms[search->query.term_count++] = term.term;
     }
     const struct kmip_named_attribute *type = find_wanted(search, KMIP_ATTRIBUTE_OBJECT_TYPE);
