@@ -315,7 +315,7 @@ const struct kmip_response_item *by_id(struct talk *talk, uint32_t operation, st
     return talk_send(talk, 1);
 }
 
-const struct kmip_response_item *revoke(struct talk *talk, struct bytes id, uint32_t code)
+const struct kmip_response_item *revoke_key(struct talk *talk, struct bytes id, uint32_t code)
 {
     struct kmip_revocation_reason reason = {.code = kmip_number(code)};
     const struct kmip_revoke_request request = {.unique_identifier = id,

@@ -104,7 +104,7 @@ struct bytes created_id(struct talk *talk, const struct kmip_response_item *item
 /* A request whose payload is the Unique Identifier alone. */
 const struct kmip_response_item *by_id(struct talk *talk, uint32_t operation, struct bytes id);
 
-const struct kmip_response_item *revoke(struct talk *talk, struct bytes id, uint32_t code);
+const struct kmip_response_item *revoke_key(struct talk *talk, struct bytes id, uint32_t code);
 
 const struct kmip_response_item *add_attribute(struct talk *talk, struct bytes id,
                                                struct kmip_named_attribute attribute);

@@ -174,7 +174,7 @@ static struct subject make_subject(struct talk *talk, enum kmip_object_type type
     if (subject.state == KMIP_STATE_ACTIVE || subject.state == KMIP_STATE_DEACTIVATED)
         assert_success(by_id(talk, KMIP_OPERATION_ACTIVATE, subject.id));
     if (subject.state == KMIP_STATE_DEACTIVATED)
-        assert_success(revoke(talk, subject.id, KMIP_REVOCATION_REASON_CODE_UNSPECIFIED));
+        assert_success(revoke_key(talk, subject.id, KMIP_REVOCATION_REASON_CODE_UNSPECIFIED));
     if (subject.state == KMIP_STATE_DESTROYED)
         assert_success(by_id(talk, KMIP_OPERATION_DESTROY, subject.id));
     talk->version = version;

@@ -26,9 +26,9 @@ static struct bytes key_in_state(struct talk *talk, enum kmip_state state)
     if (state == KMIP_STATE_ACTIVE || state == KMIP_STATE_DEACTIVATED)
         assert_success(by_id(talk, KMIP_OPERATION_ACTIVATE, id));
     if (state == KMIP_STATE_DEACTIVATED)
-        assert_success(revoke(talk, id, KMIP_REVOCATION_REASON_CODE_SUPERSEDED));
+        assert_success(revoke_key(talk, id, KMIP_REVOCATION_REASON_CODE_SUPERSEDED));
     if (state == KMIP_STATE_COMPROMISED || state == KMIP_STATE_DESTROYED_COMPROMISED)
-        assert_success(revoke(talk, id, KMIP_REVOCATION_REASON_CODE_KEY_COMPROMISE));
+        assert_success(revoke_key(talk, id, KMIP_REVOCATION_REASON_CODE_KEY_COMPROMISE));
     if (state == KMIP_STATE_DESTROYED || state == KMIP_STATE_DESTROYED_COMPROMISED)
         assert_success(by_id(talk, KMIP_OPERATION_DESTROY, id));
     assert_int_equal(state_of(talk, id), state);
@@ -55,9 +55,9 @@ static const struct kmip_response_item *bring_about(struct talk *talk, struct by
     case KMIP_CAUSE_DEACTIVATION_DATE:
         return set_date(talk, id, "Deactivation Date", TALK_NOW - HOUR);
     case KMIP_CAUSE_REVOKE:
-        return revoke(talk, id, KMIP_REVOCATION_REASON_CODE_CESSATION_OF_OPERATION);
+        return revoke_key(talk, id, KMIP_REVOCATION_REASON_CODE_CESSATION_OF_OPERATION);
     case KMIP_CAUSE_COMPROMISE:
-        return revoke(talk, id, KMIP_REVOCATION_REASON_CODE_CA_COMPROMISE);
+        return revoke_key(talk, id, KMIP_REVOCATION_REASON_CODE_CA_COMPROMISE);
     case KMIP_CAUSE_DESTROY:
         break;
     }
@@ -138,11 +138,11 @@ static void each_cause_sets_its_dates(void **state)
     assert_int_equal(number_of(talk, id, "Activation Date"), TALK_NOW + 10);
     assert_int_equal(number_of(talk, id, "Last Change Date"), TALK_NOW + 10);
     talk_wait(talk, 10);
-    assert_success(revoke(talk, id, KMIP_REVOCATION_REASON_CODE_UNSPECIFIED));
+    assert_success(revoke_key(talk, id, KMIP_REVOCATION_REASON_CODE_UNSPECIFIED));
     assert_int_equal(number_of(talk, id, "Deactivation Date"), TALK_NOW + 20);
     assert_int_equal(number_of(talk, id, "Compromise Date"), -1);
     talk_wait(talk, 10);
-    assert_success(revoke(talk, id, KMIP_REVOCATION_REASON_CODE_KEY_COMPROMISE));
+    assert_success(revoke_key(talk, id, KMIP_REVOCATION_REASON_CODE_KEY_COMPROMISE));
     assert_int_equal(number_of(talk, id, "Compromise Date"), TALK_NOW + 30);
     assert_int_equal(number_of(talk, id, "Compromise Occurrence Date"), TALK_NOW + 30);
     talk_wait(talk, 10);
@@ -253,7 +253,7 @@ static void a_clock_that_steps_back_stands_still(void **state)
     assert_int_equal(state_of(talk, id), KMIP_STATE_ACTIVE);
     struct bytes later = create_key(talk);
     assert_int_equal(number_of(talk, later, "Initial Date"), TALK_NOW + 100);
-    assert_success(revoke(talk, id, KMIP_REVOCATION_REASON_CODE_SUPERSEDED));
+    assert_success(revoke_key(talk, id, KMIP_REVOCATION_REASON_CODE_SUPERSEDED));
     assert_int_equal(number_of(talk, id, "Deactivation Date"), TALK_NOW + 100);
 }
 
@@ -301,7 +301,7 @@ static void an_unknown_reason_is_refused(void **state)
     struct bytes id = key_in_state(talk, KMIP_STATE_ACTIVE);
     static const uint32_t codes[] = {0, 8, 0xFFFFFFFF};
     for (size_t i = 0; i < ARRAY_COUNT(codes); i++)
-        assert_reason(revoke(talk, id, codes[i]), KMIP_RESULT_REASON_INVALID_FIELD);
+        assert_reason(revoke_key(talk, id, codes[i]), KMIP_RESULT_REASON_INVALID_FIELD);
     assert_int_equal(state_of(talk, id), KMIP_STATE_ACTIVE);
 }
 
@@ -365,9 +365,9 @@ static void opaque_objects_have_no_state(void **state)
     struct bytes id = register_opaque(talk, WITHOUT);
     assert_null(attribute_of(talk, id, "State", 0));
     assert_reason(by_id(talk, KMIP_OPERATION_ACTIVATE, id), KMIP_RESULT_REASON_ILLEGAL_OPERATION);
-    assert_reason(revoke(talk, id, KMIP_REVOCATION_REASON_CODE_UNSPECIFIED),
+    assert_reason(revoke_key(talk, id, KMIP_REVOCATION_REASON_CODE_UNSPECIFIED),
                   KMIP_RESULT_REASON_ILLEGAL_OPERATION);
-    assert_reason(revoke(talk, id, KMIP_REVOCATION_REASON_CODE_KEY_COMPROMISE),
+    assert_reason(revoke_key(talk, id, KMIP_REVOCATION_REASON_CODE_KEY_COMPROMISE),
                   KMIP_RESULT_REASON_ILLEGAL_OPERATION);
     assert_reason(add_attribute(talk, id, named("Activation Date", date(TALK_NOW))),
                   KMIP_RESULT_REASON_PERMISSION_DENIED);
@@ -386,7 +386,7 @@ static void secret_data_lives_as_keys_do(void **state)
     assert_int_equal(state_of(talk, id), KMIP_STATE_PRE_ACTIVE);
     assert_success(by_id(talk, KMIP_OPERATION_ACTIVATE, id));
     assert_int_equal(state_of(talk, id), KMIP_STATE_ACTIVE);
-    assert_success(revoke(talk, id, KMIP_REVOCATION_REASON_CODE_UNSPECIFIED));
+    assert_success(revoke_key(talk, id, KMIP_REVOCATION_REASON_CODE_UNSPECIFIED));
     assert_int_equal(state_of(talk, id), KMIP_STATE_DEACTIVATED);
     assert_success(by_id(talk, KMIP_OPERATION_DESTROY, id));
     assert_int_equal(state_of(talk, id), KMIP_STATE_DESTROYED);
@@ -411,7 +411,7 @@ static void what_does_not_exist_has_no_life(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(ids); i++) {
         for (size_t j = 0; j < ARRAY_COUNT(operations); j++)
             assert_reason(by_id(talk, operations[j], ids[i]), KMIP_RESULT_REASON_ITEM_NOT_FOUND);
-        assert_reason(revoke(talk, ids[i], KMIP_REVOCATION_REASON_CODE_UNSPECIFIED),
+        assert_reason(revoke_key(talk, ids[i], KMIP_REVOCATION_REASON_CODE_UNSPECIFIED),
                       KMIP_RESULT_REASON_ITEM_NOT_FOUND);
         assert_reason(add_attribute(talk, ids[i], named("x-a", integer(1))),
                       KMIP_RESULT_REASON_ITEM_NOT_FOUND);
