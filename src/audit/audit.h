@@ -87,8 +87,9 @@ void audit_close(struct audit *audit);
 
 /*
  * Appends `count` records in order, all or none, and returns; `ticket->done` tells when they are
- * durable (all records appended meanwhile share one sync, and a sync begins as soon as the one
- * before has ended). Any thread, also from `done`. When the log has failed, `done` is called with
+ * durable (all records appended meanwhile share one sync; a sync is put off, for no longer than the
+ * last one took and a millisecond at most, until as many wait as shared in the last ones). Any
+ * thread, also from `done`. When the log has failed, `done` is called with
  * STATUS_AUDIT_FAILED, never on the caller's stack.
  *
  * Never waits for the disk. What waits is bounded by 64 MiB, some 150,000 records: beyond, records

@@ -27,6 +27,8 @@
 #define WRITE_MAX     (1u << 20)
 #define RETRY_SECONDS 1
 #define REFUSED       UINT64_MAX
+/* How long a sync may be put off for those who are about to ask for one, see gather(). */
+#define GATHER_NANOSECONDS_MAX 1000000
 
 static_assert(WRITE_MAX + RECORD_SIZE_MAX <= SCAN_UNFINISHED_MAX, "what scan_tail() expects");
 
@@ -45,7 +47,9 @@ struct audit {
 
     pthread_mutex_t mutex; /* over all of this: */
     pthread_cond_t wake;
-    bool waiting; /* the thread sleeps */
+    bool waiting;        /* the thread sleeps, */
+    size_t enough;       /* until so many tickets wait */
+    size_t ticket_count; /* that wait */
     bool stopping;
     bool new_file; /* asked for by audit_rotate() */
     struct buffer pending;
@@ -65,6 +69,8 @@ struct audit {
     struct chain chain;           /* of the records written */
     struct chain_position synced; /* of the records on stable storage */
     bool prune;                   /* a file was begun */
+    size_t groups[2];             /* tickets served by the last two syncs */
+    int64_t patience;             /* nanoseconds, see gather() */
     uint8_t first_line[RECORD_SIZE_MAX];
 };
 
@@ -126,8 +132,9 @@ void audit_append(struct audit *audit, const struct audit_entry *entries, size_t
     bool taken = append_records(audit, entries, count);
     ticket->sequence = taken ? audit->next_sequence - 1 : REFUSED;
     tickets_add(&audit->tickets, ticket);
-    bool wake = audit->waiting;
-    audit->waiting = false;
+    audit->ticket_count++;
+    bool wake = audit->waiting && audit->ticket_count >= audit->enough;
+    audit->waiting = audit->waiting && !wake;
     (void)pthread_mutex_unlock(&audit->mutex);
     if (wake)
         (void)pthread_cond_signal(&audit->wake);
@@ -302,6 +309,7 @@ static enum status recover(struct audit *audit)
 static void give_up(struct audit *audit, struct tickets *tickets)
 {
     tickets_move(tickets, &audit->tickets);
+    audit->ticket_count = 0;
     buffer_reset(&audit->pending);
     audit->chain.position = audit->synced;
     audit->next_sequence = audit->synced.sequence + 1;
@@ -353,21 +361,52 @@ static void serve(struct audit *audit, struct tickets *tickets, bool new_file)
     }
 }
 
-/* Sleeps until there is something to do; while the log has failed, no longer than until the next
- * attempt to recover. */
-static void wait_for_work(struct audit *audit)
+static int64_t nanoseconds(void)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += RETRY_SECONDS;
-    bool failed = atomic_load(&audit->failed);
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Sleeps until `enough` tickets wait, or the end is near, or `until` (0: for ever) has passed. */
+static void sleep_until(struct audit *audit, size_t enough, int64_t until)
+{
+    const struct timespec time = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
     int result = 0;
-    while (audit->tickets.first == NULL && !audit->stopping && result != ETIMEDOUT) {
+    while (audit->ticket_count < enough && !audit->stopping && result != ETIMEDOUT) {
+        audit->enough = enough;
         audit->waiting = true;
-        result = failed ? pthread_cond_timedwait(&audit->wake, &audit->mutex, &until)
-                        : pthread_cond_wait(&audit->wake, &audit->mutex);
+        result = until != 0 ? pthread_cond_timedwait(&audit->wake, &audit->mutex, &time)
+                            : pthread_cond_wait(&audit->wake, &audit->mutex);
     }
     audit->waiting = false;
+}
+
+/* While the log has failed, no longer than until the next attempt to recover. */
+static void wait_for_work(struct audit *audit)
+{
+    bool failed = atomic_load(&audit->failed);
+    sleep_until(audit, 1, failed ? nanoseconds() + RETRY_SECONDS * INT64_C(1000000000) : 0);
+}
+
+/*
+ * A sync costs the processor as much as several requests, whether one shares in it or a hundred.
+ * Clients that wait for their answers come again as soon as they have them: so a sync is put off
+ * until as many wait as shared in the last ones, but no longer than the last one took. A single
+ * client is never put off, and a crowd that has gone costs one such wait.
+ */
+static void gather(struct audit *audit)
+{
+    size_t usual = audit->groups[0] > audit->groups[1] ? audit->groups[0] : audit->groups[1];
+    if (audit->ticket_count < usual)
+        sleep_until(audit, usual, nanoseconds() + audit->patience);
+}
+
+static void remember(struct audit *audit, size_t group, int64_t took)
+{
+    audit->groups[1] = audit->groups[0];
+    audit->groups[0] = group;
+    audit->patience = took < GATHER_NANOSECONDS_MAX ? took : GATHER_NANOSECONDS_MAX;
 }
 
 static void *run(void *argument)
@@ -379,7 +418,10 @@ static void *run(void *argument)
         tickets_clear(&tickets);
         (void)pthread_mutex_lock(&audit->mutex);
         wait_for_work(audit);
+        gather(audit);
         tickets_move(&tickets, &audit->tickets);
+        size_t group = audit->ticket_count;
+        audit->ticket_count = 0;
         struct buffer pending = audit->pending;
         audit->pending = audit->text;
         audit->text = pending;
@@ -387,7 +429,9 @@ static void *run(void *argument)
         audit->new_file = audit->new_file && !new_file;
         stopping = audit->stopping;
         (void)pthread_mutex_unlock(&audit->mutex);
+        int64_t begun = nanoseconds();
         serve(audit, &tickets, new_file);
+        remember(audit, group, nanoseconds() - begun);
     }
     return NULL;
 }
