@@ -89,7 +89,8 @@ static void watch_clock(struct daemon *daemon)
     if (!behind && milliseconds > CLOCK_STEP_MILLISECONDS) {
         behind = true;
         log_warning("clock stepped back seconds=%" PRId64 ": time stamps stand still until it has "
-                    "caught up; set it right, and keep it with an NTP service",
+                    "caught up; set it right, and keep it with an NTP service. If it was wrong "
+                    "before and is right now, restart kmipd",
                     milliseconds / 1000);
     } else if (behind && milliseconds == 0) {
         behind = false;
@@ -161,7 +162,7 @@ struct task {
 int64_t tasks_run(struct daemon *daemon)
 {
     static struct task tasks[] = {
-        {watch_clock, 5000, 0},
+        {watch_clock, 1000, 0},
         {watch_health, 1000, 0},
         {tasks_save_audit_head, 60000, 0},
         {watch_certificate, 12 * 3600000, 0},
