@@ -23,6 +23,17 @@
  * on (from the beginning) on a worker's. */
 #define LOOP_PATIENCE 1000
 
+/*
+ * Requests that lost against another at the same object go on one after the other: executed again
+ * all at once, they would lose against each other, and some of them every time.
+ */
+#define LANES 64
+struct service_lane {
+    bool taken; /* by one that is executed again until it is through */
+    struct work *first;
+    struct work **last;
+};
+
 struct service_loop {
     struct store_session *store;
     struct work_pool pool;
@@ -47,6 +58,7 @@ struct service {
     pthread_cond_t wake;
     struct work *first;
     struct work **last;
+    struct service_lane lanes[LANES];
     bool stopping;
     _Atomic uint64_t requests, items, refused, again;
     struct report report;
@@ -73,16 +85,68 @@ static bool somebody_was_faster(enum status status)
 
 /* ---- The workers ---- */
 
+/* Under the lock. */
+static void queue_for_worker(struct service *service, struct work *work)
+{
+    work->next = NULL;
+    *service->last = work;
+    service->last = &work->next;
+    pthread_cond_signal(&service->wake);
+}
+
 static void give_to_worker(struct work *work, enum work_task task, enum status status)
 {
     struct service *service = work->service;
     work->task = task;
     work->status = status;
-    work->next = NULL;
     pthread_mutex_lock(&service->lock);
-    *service->last = work;
-    service->last = &work->next;
-    pthread_cond_signal(&service->wake);
+    queue_for_worker(service, work);
+    pthread_mutex_unlock(&service->lock);
+}
+
+static struct service_lane *lane_of(struct service *service, const struct work *work)
+{
+    const struct uuid *object = &work->transaction.changes[0].row.id;
+    return &service->lanes[object->bytes[sizeof(object->bytes) - 1] % LANES];
+}
+
+/* Executes it again: at once if it has the lane or the lane is free, else when its turn comes. */
+static void try_again(struct work *work)
+{
+    struct service *service = work->service;
+    struct service_lane *lane = work->lane != NULL ? work->lane : lane_of(service, work);
+    work->task = WORK_AGAIN;
+    pthread_mutex_lock(&service->lock);
+    if (work->lane == NULL && lane->taken) {
+        work->next = NULL;
+        *lane->last = work;
+        lane->last = &work->next;
+    } else {
+        lane->taken = true;
+        work->lane = lane;
+        queue_for_worker(service, work);
+    }
+    pthread_mutex_unlock(&service->lock);
+}
+
+/* It is through, one way or the other: the next one's turn. */
+static void leave_lane(struct work *work)
+{
+    struct service *service = work->service;
+    struct service_lane *lane = work->lane;
+    if (lane == NULL)
+        return;
+    work->lane = NULL;
+    pthread_mutex_lock(&service->lock);
+    struct work *next = lane->first;
+    lane->taken = next != NULL;
+    if (next != NULL) {
+        lane->first = next->next;
+        if (lane->first == NULL)
+            lane->last = &lane->first;
+        next->lane = lane;
+        queue_for_worker(service, next);
+    }
     pthread_mutex_unlock(&service->lock);
 }
 
@@ -138,6 +202,7 @@ static enum status execute(struct work *work, struct store_session *store, size_
 
 static void close_without_answer(struct work *work)
 {
+    leave_lane(work);
     work->reply.bytes = (struct bytes){0};
     work->reply.close = true;
     net_answer(work->connection, &work->reply);
@@ -212,10 +277,13 @@ static void record(struct work *work)
 static void committed(struct store_transaction *transaction, enum status status)
 {
     struct work *work = CONTAINER_OF(transaction, struct work, transaction);
+    if (somebody_was_faster(status) && work->attempts++ < ATTEMPTS_MAX) {
+        try_again(work);
+        return;
+    }
+    leave_lane(work);
     if (status == STATUS_OK)
         record(work);
-    else if (somebody_was_faster(status) && work->attempts++ < ATTEMPTS_MAX)
-        give_to_worker(work, WORK_AGAIN, status);
     else if (request_only_optional(&work->request))
         give_to_worker(work, WORK_SKIP_OPTIONAL, status);
     else
@@ -227,6 +295,7 @@ static void pass_on(struct work *work)
 {
     struct request *request = &work->request;
     if (request->change_count == 0) {
+        leave_lane(work);
         record(work);
         return;
     }
@@ -412,6 +481,8 @@ static struct service *new_service(struct core *core, struct store *store, struc
     service->audit = audit;
     service->options = *options;
     service->last = &service->first;
+    for (size_t i = 0; i < LANES; i++)
+        service->lanes[i].last = &service->lanes[i].first;
     report_init(&service->report);
     service->handler = (struct net_handler){.context = service,
                                             .opened = opened,

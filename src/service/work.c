@@ -97,6 +97,7 @@ struct work *work_take(struct work_pool *pool, struct bytes frame)
     struct work *work = pool->free;
     pool->free = work->next;
     work->attempts = 0;
+    work->lane = NULL;
     work->unrecorded = false;
     if (place_frame(work, frame))
         return work;

@@ -8,6 +8,7 @@
 #define WORK_MEMORY 4096 /* frame and answer of nearly every request */
 
 struct work_pool;
+struct service_lane;
 
 /* What a worker thread does with a work that it is given. */
 enum work_task {
@@ -29,6 +30,7 @@ struct work {
     enum work_task task;
     enum status status; /* why it is refused */
     unsigned attempts;
+    struct service_lane *lane; /* which it has, or NULL; see service.c */
     bool unrecorded; /* the audit log has failed: the refusal goes out without a record */
     struct work_pool *pool;
     uint8_t *memory; /* frame, then answer */
