@@ -144,9 +144,9 @@ class Load:
         assert check(), f"succeeded {dict(self.succeeded)}, refused {dict(self.refused)}"
 
 
-def check_keys(server, keys):
+def check_keys(server, keys, context=None):
     """All of them are there, with the material that was read before."""
-    with server.connect() as client:
+    with server.connect(context) as client:
         for identifier, material in keys.items():
             now = material_of(get(client, identifier).succeeded())
             assert material in (None, now), f"{identifier} is another key now"
