@@ -194,6 +194,7 @@ static enum status reject(struct request *request, enum status status)
     request->operation = 0;
     request->subject = request->product = (struct bytes){0};
     request->failure_payload = (struct kmip_any){0};
+    arena_reset(&request->arena); /* what was read of the message may have filled it */
     request->records = arena_allocate_array(&request->arena, 1, sizeof(*request->records));
     if (request->records == NULL)
         return STATUS_TOO_LARGE;
@@ -261,6 +262,12 @@ static void forget(struct request *request)
     request->skip_optional = skip_optional;
 }
 
+/* More room for the answer would not help: the request itself has used up its memory. */
+static bool is_exhausted(const struct request *request, enum status status)
+{
+    return status == STATUS_TOO_LARGE && buffer_status(&request->reply) == STATUS_OK;
+}
+
 static enum status run_message(struct request *request)
 {
     struct kmip_request message;
@@ -268,12 +275,14 @@ static enum status run_message(struct request *request)
     enum status status = kmip_decode_request(request->frame, &request->arena, &version, &message);
     request->version = version;
     if (status != STATUS_OK)
-        return reject(request, status == STATUS_TOO_LARGE ? STATUS_BUSY : status);
+        return reject(request, status);
     if (!version_served(version))
         return reject(request, STATUS_VERSION_NOT_SUPPORTED);
     if (request->refusal == STATUS_OK)
         request->refusal = check_message(request, &message);
     status = pass(request, &message);
+    if (request->refusal != STATUS_OK && is_exhausted(request, status))
+        return reject(request, STATUS_TOO_LARGE); /* no room to refuse each item */
     if (status == STATUS_OK && request->refusal == STATUS_OK &&
         too_large_for_client(request, &message.header))
         request->refusal = STATUS_RESPONSE_TOO_LARGE;
@@ -286,9 +295,12 @@ static enum status run(struct request *request)
     forget(request);
     bool refused = request->refusal != STATUS_OK;
     enum status status = run_message(request);
-    if (status != STATUS_OK || refused || request->refusal != STATUS_RESPONSE_TOO_LARGE)
+    if (!refused && is_exhausted(request, status))
+        request->refusal = STATUS_TOO_LARGE;
+    else if (refused || status != STATUS_OK || request->refusal != STATUS_RESPONSE_TOO_LARGE)
         return status;
-    /* The whole answer is too long: nothing of it happens, and each item says why. */
+    /* The answer as a whole is too long, or what it takes: nothing of it happens, and each item
+     * says why. */
     forget(request);
     return run_message(request);
 }
