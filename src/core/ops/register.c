@@ -82,6 +82,9 @@ static enum status read_secret_data(struct request *request, struct object *obje
     struct kmip_secret_data secret;
     enum status status = kmip_decode(&kmip_secret_data_shape, ttlv_reader_over(encoded->value),
                                      &request->arena, &secret);
+    if (status == STATUS_OK &&
+        secret.key_block->key_format_type.value == KMIP_KEY_FORMAT_TYPE_TRANSPARENT_SYMMETRIC_KEY)
+        return STATUS_KEY_FORMAT_NOT_SUPPORTED;
     if (status == STATUS_OK)
         status = read_key_block(request, secret.key_block, incoming);
     if (status != STATUS_OK)
