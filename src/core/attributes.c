@@ -223,7 +223,8 @@ static bool is_name(const struct kmip_attribute_info *info)
 }
 
 static enum status check_name(struct request *request, const struct object *object,
-                              struct bytes name, const struct kmip_any *value);
+                              const struct object *former, struct bytes name,
+                              const struct kmip_any *value);
 
 /* Add and Modify Attribute give another reason for a taken Name than Create (KMIP 1.4 §11.15). */
 static enum status check_new_name(struct request *request, const struct object *object,
@@ -232,7 +233,7 @@ static enum status check_new_name(struct request *request, const struct object *
 {
     if (!is_name(info))
         return STATUS_OK;
-    enum status status = check_name(request, object, named->name, &named->value);
+    enum status status = check_name(request, object, NULL, named->name, &named->value);
     return status == STATUS_NAME_EXISTS ? STATUS_EXISTS : status;
 }
 
@@ -444,6 +445,7 @@ enum status attributes_terms(struct request *request, const struct object *objec
 struct name_search {
     struct request *request;
     const struct object *object;
+    const struct object *former; /* gives up its Names, or NULL */
     const struct kmip_any *name;
     bool taken;
     enum status status;
@@ -465,12 +467,18 @@ static bool is_of_request(const struct request *request, const struct uuid *id)
     return false;
 }
 
+/* Whether a Name of the object with this identifier is no obstacle. */
+static bool is_own(const struct name_search *search, const struct uuid *id)
+{
+    return uuid_equal(id, &search->object->row.id) ||
+           (search->former != NULL && uuid_equal(id, &search->former->row.id));
+}
+
 static bool visit_name(void *context, struct stored_object *stored)
 {
     struct name_search *search = context;
     struct object other;
-    if (uuid_equal(&stored->row.id, &search->object->row.id) ||
-        is_of_request(search->request, &stored->row.id))
+    if (is_own(search, &stored->row.id) || is_of_request(search->request, &stored->row.id))
         return true;
     object_from_stored(&other, stored);
     search->status = object_decode(&other, &search->request->arena);
@@ -479,22 +487,23 @@ static bool visit_name(void *context, struct stored_object *stored)
     return search->status == STATUS_OK && !search->taken;
 }
 
-static bool taken_in_request(const struct request *request, const struct object *object,
-                             const struct kmip_any *name)
+static bool taken_in_request(const struct name_search *search)
 {
-    for (const struct object *other = request->objects; other != NULL; other = other->next)
-        if (!uuid_equal(&other->row.id, &object->row.id) && other->changed &&
-            !lifecycle_is_destroyed(other) && has_name(other, name))
+    for (const struct object *other = search->request->objects; other != NULL; other = other->next)
+        if (!is_own(search, &other->row.id) && other->changed && !lifecycle_is_destroyed(other) &&
+            has_name(other, search->name))
             return true;
     return false;
 }
 
 static enum status check_name(struct request *request, const struct object *object,
-                              struct bytes name, const struct kmip_any *value)
+                              const struct object *former, struct bytes name,
+                              const struct kmip_any *value)
 {
     struct store_term term;
-    struct name_search search = {.request = request, .object = object, .name = value};
-    if (taken_in_request(request, object, value))
+    struct name_search search = {
+        .request = request, .object = object, .former = former, .name = value};
+    if (taken_in_request(&search))
         return STATUS_NAME_EXISTS;
     if (!attribute_term(&request->arena, name, value, &term))
         return STATUS_CRYPTO_FAILED;
@@ -511,13 +520,14 @@ static enum status check_name(struct request *request, const struct object *obje
     return status == STATUS_OK && search.taken ? STATUS_NAME_EXISTS : status;
 }
 
-enum status attributes_check_names(struct request *request, const struct object *object)
+enum status attributes_check_names(struct request *request, const struct object *object,
+                                   const struct object *former)
 {
     for (size_t i = 0; i < object->count; i++) {
         if (!is_name(object->attributes[i].info))
             continue;
-        enum status status =
-            check_name(request, object, object->attributes[i].name, &object->attributes[i].value);
+        enum status status = check_name(request, object, former, object->attributes[i].name,
+                                        &object->attributes[i].value);
         if (status != STATUS_OK)
             return status;
     }

@@ -65,7 +65,9 @@ bool attribute_term(struct arena *arena, struct bytes name, const struct kmip_an
 
 /*
  * NAME_EXISTS if another live object of the adapter has one of the object's Names (KMIP 1.4 §3.2).
+ * `former`: an object of the same batch item that gives up its own, or NULL.
  */
-enum status attributes_check_names(struct request *request, const struct object *object) MUST_USE;
+enum status attributes_check_names(struct request *request, const struct object *object,
+                                   const struct object *former) MUST_USE;
 
 #endif

@@ -204,6 +204,6 @@ enum status material_complete(struct request *request, struct object *object,
     if (status == STATUS_OK)
         status = material_describe(request, object, material, created);
     if (status == STATUS_OK)
-        status = attributes_check_names(request, object);
+        status = attributes_check_names(request, object, NULL);
     return status == STATUS_OK ? request_wrap(request, object, material) : status;
 }

@@ -136,12 +136,23 @@ static enum status add_link(struct request *request, struct object *object, uint
         });
 }
 
-/* Names move to the replacement; both point to each other. */
+static bool is_replacement_link(struct request *request, const struct attribute *attribute)
+{
+    struct structure_link link;
+    return attribute->info != NULL && attribute->info->id == KMIP_ATTRIBUTE_LINK &&
+           kmip_decode(&structure_link_shape, ttlv_reader_over(attribute->value.value),
+                       &request->arena, &link) == STATUS_OK &&
+           link.type.value == KMIP_LINK_TYPE_REPLACEMENT_OBJECT_LINK;
+}
+
+/* Names move to the replacement; both point to each other. "There SHALL be only one such
+ * replacement object" (§3.35): the newest. */
 static enum status hand_over(struct request *request, struct object *existing,
                              struct object *replacement)
 {
     for (size_t i = existing->count; i-- > 0;)
-        if (is_name(&existing->attributes[i]))
+        if (is_name(&existing->attributes[i]) ||
+            is_replacement_link(request, &existing->attributes[i]))
             object_remove(existing, &existing->attributes[i]);
     enum status status =
         add_link(request, existing, KMIP_LINK_TYPE_REPLACEMENT_OBJECT_LINK, replacement);
@@ -182,6 +193,8 @@ static enum status replace(struct request *request, const struct kmip_rekey_requ
         status = apply_template(request, replacement, asked->template_attribute);
     if (status == STATUS_OK)
         status = apply_offset(request, replacement, &asked->offset);
+    if (status == STATUS_OK)
+        status = attributes_check_names(request, replacement, existing);
     if (status == STATUS_OK)
         status = make_material(request, replacement);
     if (status == STATUS_OK)
