@@ -198,11 +198,23 @@ static void linger(struct net_connection *connection)
 
 /* Sending */
 
+/* The certificate in a session is parsed in the thread's context, whatever that of the SSL is. */
+static int do_handshake(struct net_connection *connection)
+{
+    OSSL_LIB_CTX *others = OSSL_LIB_CTX_set0_default(connection->loop->library);
+    int result = SSL_do_handshake(connection->ssl);
+    (void)OSSL_LIB_CTX_set0_default(others);
+    return result;
+}
+
+/* What the socket does not take now, SSL_write() sends before the answer. */
 static void offer_ticket(struct net_connection *connection)
 {
     connection->offer_ticket = false;
-    if (SSL_version(connection->ssl) == TLS1_3_VERSION)
-        (void)SSL_new_session_ticket(connection->ssl); /* goes out with what is written next */
+    forget_errors();
+    if (SSL_version(connection->ssl) == TLS1_3_VERSION &&
+        SSL_new_session_ticket(connection->ssl) == 1)
+        (void)do_handshake(connection);
 }
 
 /* Writes what the socket takes and returns how much, or STEP_END when the client is gone. */
@@ -599,7 +611,7 @@ static void shake_hands(struct net_connection *connection)
     struct loop *loop = connection->loop;
     forget_errors();
     connection->socket.reads = READS_PER_TURN;
-    int result = SSL_do_handshake(connection->ssl);
+    int result = do_handshake(connection);
     if (result == 1) {
         loop_count(&loop->counters.handshakes);
         if (SSL_session_reused(connection->ssl) == 1)

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "net/connection.h"
+#include "net/library.h"
 #include "net/socket.h"
 
 enum {
@@ -106,16 +107,20 @@ static int open_spare(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-void loop_clear(struct loop *loop)
+void loop_clear(struct loop *loop, unsigned index)
 {
-    *loop = (struct loop){.listener = -1, .epoll = -1, .wake = -1, .spare = -1};
+    *loop = (struct loop){.index = index,
+                          .library = library_get(index),
+                          .listener = -1,
+                          .epoll = -1,
+                          .wake = -1,
+                          .spare = -1};
 }
 
-enum status loop_init(struct loop *loop, struct loop_shared *shared, unsigned index, int listener,
+enum status loop_init(struct loop *loop, struct loop_shared *shared, int listener,
                       struct error *error)
 {
     loop->shared = shared;
-    loop->index = index;
     loop->listener = listener;
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -63,6 +63,7 @@ struct loop {
     struct loop_shared *shared;
     unsigned index;
     int64_t now; /* monotonic milliseconds, read once a turn */
+    OSSL_LIB_CTX *library;
     SSL_CTX *tls;
     BIO_METHOD *socket_method;
     struct carry input;  /* fixed, locked: what is read, from the start of a turn to its end */
@@ -97,11 +98,11 @@ static inline void loop_count(_Atomic uint64_t *counter)
     atomic_store_explicit(counter, value + 1, memory_order_relaxed);
 }
 
-/* An empty loop, on which loop_free() may be called. */
-void loop_clear(struct loop *loop);
+/* A loop with its index and library context alone, on which loop_free() may be called. */
+void loop_clear(struct loop *loop, unsigned index);
 
 /* Makes what the loop needs but its TLS context; takes over `listener`, also on failure. */
-enum status loop_init(struct loop *loop, struct loop_shared *shared, unsigned index, int listener,
+enum status loop_init(struct loop *loop, struct loop_shared *shared, int listener,
                       struct error *error) MUST_USE;
 
 /* Starts the thread. */

@@ -71,7 +71,7 @@ static enum status make(const struct net_options *options, const struct net_hand
         return no_memory(error);
     net->loop_count = options->loops;
     for (unsigned i = 0; i < net->loop_count; ++i)
-        loop_clear(&net->loops[i]);
+        loop_clear(&net->loops[i], i);
     net->legacy_ciphers = options->legacy_ciphers;
     net->shared.handler = *handler;
     net->shared.frame_max = options->frame_max;
@@ -99,8 +99,8 @@ static enum status make_contexts(struct net *net, const struct identity *identit
 {
     enum status status = STATUS_OK;
     for (unsigned i = 0; status == STATUS_OK && i < net->loop_count; ++i)
-        status =
-            tls_context_make(identity, net->tickets, net->legacy_ciphers, &ret_contexts[i], error);
+        status = tls_context_make(identity, net->loops[i].library, net->tickets,
+                                  net->legacy_ciphers, &ret_contexts[i], error);
     for (unsigned i = 0; status != STATUS_OK && i < net->loop_count; ++i)
         SSL_CTX_free(ret_contexts[i]);
     return status;
@@ -130,7 +130,7 @@ static enum status make_loops(struct net *net, const char *text, struct error *e
         int listener = -1;
         status = address_listen(&address, i == 0, &listener, error);
         if (status == STATUS_OK)
-            status = loop_init(&net->loops[i], &net->shared, i, listener, error);
+            status = loop_init(&net->loops[i], &net->shared, listener, error);
     }
     net->port = address_port(&address);
     return status;

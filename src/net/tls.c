@@ -17,7 +17,7 @@ enum {
 /* ECDHE first (forward secrecy); GCM and ChaCha20-Poly1305 cost half of CBC. */
 #define CIPHERS        "ECDHE+AESGCM:ECDHE+CHACHA20"
 #define LEGACY_CIPHERS CIPHERS ":ECDHE+AES:RSA+AESGCM:RSA+AES:!AESCCM:!PSK:!SRP:!DSS"
-#define GROUPS         "X25519:P-256:P-384"
+#define GROUPS         "X25519:P-256:P-384:P-521"
 
 const char *tls_reason(void)
 {
@@ -216,10 +216,11 @@ static void set_behaviour(SSL_CTX *context)
     (void)SSL_CTX_set_num_tickets(context, 0);
 }
 
-enum status tls_context_make(const struct identity *identity, struct tickets *tickets,
-                             bool legacy_ciphers, SSL_CTX **ret_context, struct error *error)
+enum status tls_context_make(const struct identity *identity, OSSL_LIB_CTX *library,
+                             struct tickets *tickets, bool legacy_ciphers, SSL_CTX **ret_context,
+                             struct error *error)
 {
-    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *context = SSL_CTX_new_ex(library, NULL, TLS_server_method());
     if (context == NULL)
         return error_set(error, STATUS_NO_MEMORY, "cannot set up TLS: %s", tls_reason());
     SSL_CTX_set_security_level(context, SECURITY_LEVEL);

@@ -27,12 +27,12 @@ enum status identity_load(const char *certificate_file, const char *key_file,
 void identity_free(struct identity *identity);
 
 /*
- * A context for one loop: copies of the key, so that loops do not share its locks. `tickets` must
- * outlive it. STATUS_INVALID_ARGUMENT with a text when OpenSSL refuses the certificate (a key that
+ * A context for one loop: copies of the key, so that loops do not share its locks. `library` (of
+ * library_get(), may be NULL) and `tickets` must outlive it. STATUS_INVALID_ARGUMENT with a text when OpenSSL refuses the certificate (a key that
  * is too small), STATUS_NO_MEMORY.
  */
-enum status tls_context_make(const struct identity *identity, struct tickets *tickets,
-                             bool legacy_ciphers, SSL_CTX **ret_context,
+enum status tls_context_make(const struct identity *identity, OSSL_LIB_CTX *library,
+                             struct tickets *tickets, bool legacy_ciphers, SSL_CTX **ret_context,
                              struct error *error) MUST_USE;
 
 /* Whether a part of a record is there, or a whole one that was not read to its end. */

@@ -13,7 +13,7 @@ struct credentials {
 };
 
 /* A self-signed certificate, valid from `from_day` to `to_day` counted from today. `key_type`:
- * "EC" (P-256) or "RSA" of `bits`. */
+ * "EC" (P-256), "P-384", "P-521", "ED25519", "ED448", or "RSA" of `bits`. */
 struct credentials credentials_make(const char *key_type, unsigned bits, const char *name,
                                     int from_day, int to_day);
 void credentials_free(struct credentials *credentials);
