@@ -314,6 +314,19 @@ def flooded(server, kind):
         process.stdout.close()
 
 
+def come_anew(server, context, made):
+    """A new connection, tried again as vCenter would: short deadlines and a full house hit anybody
+    who is slow, and beside a flood on two loaded cores everybody is at times."""
+    for attempt in range(5):
+        try:
+            with server.connect(context) as newcomer:
+                get(newcomer, made).succeeded()
+            return
+        except OSError:
+            if attempt == 4:
+                raise
+
+
 def measure(server, made, seconds):
     """How long requests of a decent client take: on a kept connection, and on new ones."""
     context = server.context()
@@ -324,8 +337,7 @@ def measure(server, made, seconds):
             begin = time.monotonic()
             get(client, made).succeeded()
             middle = time.monotonic()
-            with server.connect(context) as newcomer:
-                get(newcomer, made).succeeded()
+            come_anew(server, context, made)
             kept.append(middle - begin)
             new.append(time.monotonic() - middle)
             time.sleep(0.02)
@@ -342,7 +354,8 @@ def test_others_are_served_during_a_flood(hasty, kind):
         grown = hasty.memory() - before
     assert statistics.median(kept) < 0.5 and max(kept) < LATE, (statistics.median(kept), max(kept))
     assert statistics.median(new) < 1 and max(new) < LATE, (statistics.median(new), max(new))
-    assert grown < 160 * MIB, f"grew by {grown >> 20} MiB"
+    # With the sanitizers' red zones a connection takes about 100 KiB, without them under 40.
+    assert grown < flood.HOLD * 128 * 1024, f"grew by {grown >> 20} MiB"
     eventually(lambda: hasty.ctl_json("status")["connections"]["open"] == 0, LATE)
     assert "whole" in hasty.ctl("audit", "verify").stdout
     assert hasty.log_path.stat().st_size < 100000
