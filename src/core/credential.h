@@ -16,7 +16,7 @@ enum status credential_cache_open(struct credential_cache **ret_cache) MUST_USE;
 void credential_cache_close(struct credential_cache *cache); /* NULL is fine */
 
 /* Whether `password` is the one of `password_hash` (crypto/password.h). OK, NOT_AUTHENTICATED,
- * CRYPTO_FAILED. */
+ * CRYPTO_FAILED; STORE_CORRUPT if that is no hash. */
 enum status credential_check(struct credential_cache *cache, struct bytes password,
                              const char *password_hash) MUST_USE;
 
