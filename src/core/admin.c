@@ -123,7 +123,7 @@ static enum status plan(struct admin_search *search, struct store_query *plan)
         struct store_term term;
         wanted[i].name = query->filters[i].name;
         wanted[i].value = filter_value(arena, &query->filters[i]);
-        if (attribute_term(arena, wanted[i].name, &wanted[i].value, &term))
+        if (attribute_term(arena, wanted[i].name, &wanted[i].value, &term) == STATUS_OK)
             terms[plan->term_count++] = term.term;
     }
     search->wanted = (struct kmip_list){query->filter_count, wanted};

@@ -407,21 +407,19 @@ static bool is_indexed(const struct kmip_attribute_info *info, struct bytes name
     return memchr(indexed, info->id, sizeof(indexed)) != NULL;
 }
 
-bool attribute_term(struct arena *arena, struct bytes name, const struct kmip_any *value,
-                    struct store_term *ret_term)
+enum status attribute_term(struct arena *arena, struct bytes name, const struct kmip_any *value,
+                           struct store_term *ret_term)
 {
     const struct kmip_attribute_info *info = info_of(name);
     if (!is_indexed(info, name))
-        return false;
+        return STATUS_NOT_FOUND;
     if (value->type == TTLV_STRUCTURE &&
         (info == NULL || !structure_complete(info->tag->number, value, arena)))
-        return false;
+        return STATUS_NOT_FOUND;
     /* Name and type cannot run into each other: a name has no NUL. */
     const struct bytes pieces[] = {name, bytes_of("", 1), bytes_of(&value->type, 1), value->value};
-    if (digest_term(pieces, ARRAY_COUNT(pieces), &ret_term->term) != STATUS_OK)
-        return false;
     ret_term->unique = is_name(info);
-    return true;
+    return digest_term(pieces, ARRAY_COUNT(pieces), &ret_term->term);
 }
 
 enum status attributes_terms(struct request *request, const struct object *object,
@@ -433,9 +431,13 @@ enum status attributes_terms(struct request *request, const struct object *objec
     size_t count = 0;
     for (size_t i = 0; i < object->count; i++) {
         const struct attribute *attribute = &object->attributes[i];
-        if (attribute->name.size > 0 &&
-            attribute_term(&request->arena, attribute->name, &attribute->value, &terms[count]))
-            count++;
+        if (attribute->name.size == 0)
+            continue;
+        enum status status =
+            attribute_term(&request->arena, attribute->name, &attribute->value, &terms[count]);
+        if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+            return status; /* an object without its terms would not be found again */
+        count += status == STATUS_OK;
     }
     *ret_terms = terms;
     *ret_count = count;
@@ -505,7 +507,7 @@ static enum status check_name(struct request *request, const struct object *obje
         .request = request, .object = object, .former = former, .name = value};
     if (taken_in_request(&search))
         return STATUS_NAME_EXISTS;
-    if (!attribute_term(&request->arena, name, value, &term))
+    if (attribute_term(&request->arena, name, value, &term) != STATUS_OK)
         return STATUS_CRYPTO_FAILED;
     struct store_query query = {.adapter = request->session->adapter,
                                 .terms = &term.term,

@@ -56,12 +56,12 @@ struct kmip_named_attribute attribute_named(const struct attribute *attribute);
 
 /*
  * The terms by which Locate finds the object (see store.h); in the arena. attribute_term() gives
- * the term of one attribute; false if it is not one that is indexed, or not complete.
+ * the term of one attribute; NOT_FOUND if it is not one that is indexed, or not complete.
  */
 enum status attributes_terms(struct request *request, const struct object *object,
                              const struct store_term **ret_terms, size_t *ret_count) MUST_USE;
-bool attribute_term(struct arena *arena, struct bytes name, const struct kmip_any *value,
-                    struct store_term *ret_term);
+enum status attribute_term(struct arena *arena, struct bytes name, const struct kmip_any *value,
+                           struct store_term *ret_term) MUST_USE;
 
 /*
  * NAME_EXISTS if another live object of the adapter has one of the object's Names (KMIP 1.4 §3.2).

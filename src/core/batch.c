@@ -262,10 +262,11 @@ static void forget(struct request *request)
     request->skip_optional = skip_optional;
 }
 
-/* More room for the answer would not help: the request itself has used up its memory. */
-static bool is_exhausted(const struct request *request, enum status status)
+/* More room for the answer would not help: the request has used up its memory, or its changes
+ * could not be made. */
+static bool is_stuck(const struct request *request, enum status status)
 {
-    return status == STATUS_TOO_LARGE && buffer_status(&request->reply) == STATUS_OK;
+    return status != STATUS_OK && buffer_status(&request->reply) == STATUS_OK;
 }
 
 static enum status run_message(struct request *request)
@@ -281,8 +282,8 @@ static enum status run_message(struct request *request)
     if (request->refusal == STATUS_OK)
         request->refusal = check_message(request, &message);
     status = pass(request, &message);
-    if (request->refusal != STATUS_OK && is_exhausted(request, status))
-        return reject(request, STATUS_TOO_LARGE); /* no room to refuse each item */
+    if (request->refusal != STATUS_OK && is_stuck(request, status))
+        return reject(request, status); /* not even each item can be refused */
     if (status == STATUS_OK && request->refusal == STATUS_OK &&
         too_large_for_client(request, &message.header))
         request->refusal = STATUS_RESPONSE_TOO_LARGE;
@@ -295,8 +296,8 @@ static enum status run(struct request *request)
     forget(request);
     bool refused = request->refusal != STATUS_OK;
     enum status status = run_message(request);
-    if (!refused && is_exhausted(request, status))
-        request->refusal = STATUS_TOO_LARGE;
+    if (!refused && is_stuck(request, status))
+        request->refusal = status;
     else if (refused || status != STATUS_OK || request->refusal != STATUS_RESPONSE_TOO_LARGE)
         return status;
     /* The answer as a whole is too long, or what it takes: nothing of it happens, and each item

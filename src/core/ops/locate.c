@@ -179,7 +179,7 @@ static enum status plan(struct search *search)
         struct store_term term;
         /* Dates may be the ends of a range, of which no object need have one. */
         if (items[i].value.type != TTLV_DATE_TIME &&
-            attribute_term(&request->arena, items[i].name, &items[i].value, &term))
+            attribute_term(&request->arena, items[i].name, &items[i].value, &term) == STATUS_OK)
             terms[search->query.term_count++] = term.term;
     }
     const struct kmip_named_attribute *type = find_wanted(search, KMIP_ATTRIBUTE_OBJECT_TYPE);
