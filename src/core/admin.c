@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/admin.h"
 
+#include <inttypes.h>
 #include <time.h>
 
 #include "base/hex.h"
@@ -89,6 +90,7 @@ static bool visit_stored(void *context, struct stored_object *stored)
         return true;
     search->status = show(search->act, &object, &search->wanted, search->visit, search->context,
                           &matched, &go_on);
+    arena_reset(&search->act->request.arena); /* what was decoded of this one */
     search->visited += matched;
     search->stopped =
         search->status != STATUS_OK || !go_on || search->visited == search->query->limit;
@@ -133,16 +135,15 @@ static enum status plan(struct admin_search *search, struct store_query *plan)
 static enum status run_search(struct admin_search *search, struct store_session *store,
                               struct store_query *plan)
 {
-    /* What is decoded of one page is forgotten before the next. */
+    /* What is decoded of one object is forgotten before the next. */
     struct arena kept = search->act->request.arena;
-    arena_init(&search->act->request.arena, SCRATCH_MAX + PAGE * 16384);
+    arena_init(&search->act->request.arena, SCRATCH_MAX);
     do {
         int64_t next = 0;
         enum status status = store_find(store, plan, visit_stored, search, &next);
         if (status != STATUS_OK)
             search->status = status;
         plan->after = next;
-        arena_reset(&search->act->request.arena);
     } while (search->status == STATUS_OK && !search->stopped && plan->after != 0);
     arena_free(&search->act->request.arena);
     search->act->request.arena = kept;
@@ -320,14 +321,20 @@ enum status core_admin_create_key(struct core *core, struct store_session *store
 
 /* ---- Text ---- */
 
+/* RFC 3339 has years of four digits; KMIP's dates go far beyond, and clients send the last of them
+ * for "never". */
+#define LAST_YEAR 9999
+
 static void date_text(int64_t seconds, struct buffer *text)
 {
     char formatted[32];
     struct tm utc;
     time_t time = (time_t)seconds;
-    if (gmtime_r(&time, &utc) != NULL &&
+    if (gmtime_r(&time, &utc) != NULL && utc.tm_year <= LAST_YEAR - 1900 && utc.tm_year >= -1900 &&
         strftime(formatted, sizeof(formatted), "%Y-%m-%dT%H:%M:%SZ", &utc) > 0)
         buffer_append_text(text, formatted);
+    else
+        buffer_append_format(text, "%" PRId64, seconds);
 }
 
 static void hex_value_text(struct bytes value, struct buffer *text)
@@ -346,15 +353,22 @@ static void mask_text(uint32_t tag, uint32_t mask, struct buffer *text)
             continue;
         buffer_append_text(text, first ? "" : ", ");
         buffer_append_text(text, info->text);
+        mask &= ~bit;
         first = false;
     }
+    if (mask != 0) /* a vendor's */
+        buffer_append_format(text, "%s0x%08" PRIX32, first ? "" : ", ", mask);
 }
 
 static void number_text(uint32_t tag, const struct kmip_any *value, struct buffer *text)
 {
     int64_t number = value_number(value);
-    if (value->type == TTLV_ENUMERATION && kmip_enumeration_by_tag(tag) != NULL)
-        buffer_append_text(text, kmip_value_text(tag, (uint32_t)number));
+    const struct kmip_value_info *known =
+        value->type == TTLV_ENUMERATION ? kmip_value_by_number(tag, (uint32_t)number) : NULL;
+    if (known != NULL)
+        buffer_append_text(text, known->text);
+    else if (value->type == TTLV_ENUMERATION && kmip_enumeration_by_tag(tag) != NULL)
+        buffer_append_format(text, "0x%08" PRIX32, (uint32_t)number); /* a vendor's */
     else if (value->type == TTLV_BOOLEAN)
         buffer_append_text(text, number != 0 ? "true" : "false");
     else if (value->type == TTLV_DATE_TIME)
@@ -362,7 +376,7 @@ static void number_text(uint32_t tag, const struct kmip_any *value, struct buffe
     else if (kmip_mask_bits(tag, KMIP_VERSION_LATEST) != 0)
         mask_text(tag, (uint32_t)number, text);
     else
-        buffer_append_format(text, "%lld", (long long)number);
+        buffer_append_format(text, "%" PRId64, number);
 }
 
 static void structure_text(struct bytes fields, struct buffer *text);
