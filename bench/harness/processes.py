@@ -84,10 +84,11 @@ class Programs:
         return self.build / "bench" / name
 
 
-def start_echo(programs, pair, client, answers, tickets=0, journal=None):
+def start_echo(programs, pair, client, answers, tickets=0, journal=None, program="echo"):
     """answers: {request length or 0 for any: answer size}. tickets: of TLS 1.3, for each full
-    handshake. journal: the file to which it records each request before it answers."""
-    command = [programs.program("echo"), "--certificate", pair.certificate, "--key", pair.key,
+    handshake. journal: the file to which it records each request before it answers. program:
+    "echo", or "net_echo", which is one on top of src/net."""
+    command = [programs.program(program), "--certificate", pair.certificate, "--key", pair.key,
                "--tickets", tickets]
     for length, size in answers.items():
         command += ["--answer", f"{length}={size}"]
@@ -96,8 +97,8 @@ def start_echo(programs, pair, client, answers, tickets=0, journal=None):
     process = _start(command, programs.cores.server, stdout=subprocess.PIPE, text=True)
     line = process.stdout.readline()
     if not line:
-        raise Failure("the echo server did not start")
-    name = "echo" if journal is None else "durable echo"
+        raise Failure(f"{program} did not start")
+    name = program if journal is None else "durable echo"
     return Server(name, process, int(line), client)
 
 

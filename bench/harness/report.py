@@ -9,6 +9,7 @@ TITLES = {
     "bare handshakes": "Connect and close, against the echo",
     "handshakes": "Connect, Discover Versions, Get, close, against the echo",
     "durable handshakes": "The same, against an echo that syncs a record of each request",
+    "network": "The network layer alone, against the echo",
     "create": "Durable Create, against the bare grouped commit",
     "idle": "Memory of an idle connection",
     "growth": "Latency of one connection as the store grows",

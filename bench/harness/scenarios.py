@@ -243,6 +243,42 @@ def handshakes(context):
     return results
 
 
+def network(context):
+    """The network layer alone (src/net), which answers as the echo does."""
+    directory = context.fresh("network")
+    ids = directory / "ids"
+    ids.write_text(SAMPLE_ID + "\n")
+    start = partial(
+        start_echo, context.programs,
+        certificates.make(directory, "server", "ecdsa", "serverAuth"),
+        certificates.make(directory, "client", "ecdsa", "clientAuth"),
+        {0: GET_ANSWER, DISCOVER_REQUEST: DISCOVER_ANSWER})
+    results = []
+
+    def add(title, slices):
+        results.append(compare("network", title, slices, "net_echo", "echo"))
+
+    with ExitStack() as stack:
+        net = stack.enter_context(start(program="net_echo"))
+        servers = {"net_echo": net, "echo": stack.enter_context(start())}
+        kept = [(number, 1) for number in context.effort.connections]
+        for connections, depth in [*kept, (16, 16)]:
+            with ExitStack() as loads:
+                slices = context.turns({
+                    name: loads.enter_context(Load(context.programs, server, "get", connections,
+                                                   ids=ids, depth=depth))
+                    for name, server in servers.items()})
+            add(f"{_count(connections, 'connection')}, {depth} at a time", slices)
+        with_tickets = {"net_echo": net, "echo": stack.enter_context(start(tickets=1))}
+        for version in ("1.3", "1.2"):
+            add(f"connect, close, TLS {version}, full",
+                _connect(context, servers, "discover", bare=True, tls=version))
+            add(f"connect, ask twice, close, TLS {version}, resumed",
+                _connect(context, with_tickets, "get", ids=ids, connect=True, tls=version,
+                         resume=True))
+    return results
+
+
 @dataclass(frozen=True)
 class Row:
     """Sizes of a row of the store: bytes, and how many terms Locate can find it by."""
@@ -393,6 +429,7 @@ def peer(context):
 SCENARIOS = {
     "get": get,
     "handshakes": handshakes,
+    "network": network,
     "create": create,
     "idle": idle,
     "growth": growth,
