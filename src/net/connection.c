@@ -547,7 +547,7 @@ static void settle(struct net_connection *connection)
         connection_finish(connection);
         return;
     }
-    if (connection->loop->draining && !busy && connection->input.data == NULL) {
+    if (connection->loop->draining && !busy && wait_of(connection) != WAIT_FRAME) {
         if (connection->progress)
             connection_finish(connection);
         else
@@ -568,12 +568,14 @@ static void settle(struct net_connection *connection)
 static void serve(struct net_connection *connection, bool readable)
 {
     enum step step = take_turn(connection, readable);
-    if (step == STEP_END)
+    if (step == STEP_END) {
         connection_close(connection);
-    else if (step == STEP_YIELD)
+    } else if (step == STEP_YIELD) {
         watch(connection, EPOLLIN | EPOLLOUT); /* writable at once: its turn comes again */
-    else
+        stamp(connection);
+    } else {
         settle(connection);
+    }
 }
 
 void connection_answered(struct net_connection *connection)

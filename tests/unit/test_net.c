@@ -343,12 +343,13 @@ static void a_client_may_vanish_before_its_answer(void **state)
 
 static void a_client_may_vanish_while_it_is_answered(void **state)
 {
+    static const enum order orders[] = {ORDER_BIG, ORDER_LATER, ORDER_CLOSE, ORDER_HANG_UP};
     uint8_t memory[104];
     start_usual();
-    for (unsigned i = 0; i < 20; ++i) {
+    for (unsigned i = 0; i < 40; ++i) {
         struct peer peer = connect_usual();
-        peer_send(&peer, frame_make(memory, sizeof(memory), i % 2 == 0 ? ORDER_BIG : ORDER_LATER));
-        if (i % 4 < 2)
+        peer_send(&peer, frame_make(memory, sizeof(memory), orders[i % ARRAY_COUNT(orders)]));
+        if (i % 8 < 4)
             peer_reset(&peer);
         else
             peer_close(&peer);
@@ -448,7 +449,7 @@ static void frames_in_flight_are_answered_before_the_end(void **state)
     peer_close(&sending);
     int64_t before = clock_monotonic();
     assert_int_equal(pthread_join(stopper, NULL), 0);
-    assert_in_range(clock_monotonic() - before, 0, 1500);
+    assert_in_range(clock_monotonic() - before, 0, 4000);
 }
 
 static void *answer_after_a_while(void *unused)
@@ -473,7 +474,7 @@ static void stopping_does_not_wait_for_clients(void **state)
     assert_int_equal(pthread_create(&answerer, NULL, answer_after_a_while, NULL), 0);
     int64_t before = clock_monotonic();
     fixture_stop(100);
-    assert_in_range(clock_monotonic() - before, 500, 3000);
+    assert_in_range(clock_monotonic() - before, 500, 8000);
     assert_true(peer_is_closed(&waiting));
     assert_true(peer_is_closed(&shaking));
     assert_int_equal(pthread_join(answerer, NULL), 0);

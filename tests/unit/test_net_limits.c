@@ -127,14 +127,14 @@ static void each_frame_has_its_own_time(void **state)
 {
     uint8_t memory[104];
     struct net_options options = fixture_options();
-    options.frame_seconds = 1;
+    options.frame_seconds = 2;
     fixture_start(&options);
     struct bytes frame = frame_make(memory, sizeof(memory), ORDER_LATER);
     struct peer peer = peer_connect(fixture.tls13, fixture.port, NULL);
     peer_send(&peer, (struct bytes){frame.data, 50});
     for (unsigned i = 0; i < 4; ++i) {
         uint8_t next[104];
-        (void)usleep(400000);
+        (void)usleep(700000);
         memcpy(next, frame.data + 50, 54);
         memcpy(next + 54, frame.data, 50);
         peer_send(&peer, (struct bytes){next, sizeof(next)});
