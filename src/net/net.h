@@ -5,7 +5,8 @@
  * many bytes, and the handler answers it with bytes.
  *
  * The handshake completes for any client certificate or none: possession of the key is proven, no
- * chain is verified; whoever handles frames decides by the certificate's fingerprint. A connection
+ * chain is verified, and neither dates nor the size of the key are judged; whoever handles frames
+ * decides by the certificate's fingerprint. A connection
  * that ends without a frame (half of vCenter's) is counted, not reported.
  */
 #ifndef KMIPD_NET_NET_H
