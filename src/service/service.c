@@ -273,6 +273,13 @@ static void record(struct work *work)
     audit_append(work->service->audit, request->records, request->record_count, &work->ticket);
 }
 
+/* An object that is made needs its adapter: when that was deleted meanwhile, the client is nobody's
+ * any more. */
+static enum status refusal_of(enum status status)
+{
+    return status == STATUS_NOT_FOUND ? STATUS_NOT_AUTHENTICATED : status;
+}
+
 /* On the committer's thread. */
 static void committed(struct store_transaction *transaction, enum status status)
 {
@@ -287,7 +294,7 @@ static void committed(struct store_transaction *transaction, enum status status)
     else if (request_only_optional(&work->request))
         give_to_worker(work, WORK_SKIP_OPTIONAL, status);
     else
-        give_to_worker(work, WORK_REFUSE, status);
+        give_to_worker(work, WORK_REFUSE, refusal_of(status));
 }
 
 /* An executed request goes to the store if it changes something, and to the audit log. */
