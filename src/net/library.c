@@ -7,6 +7,7 @@
 #include <openssl/provider.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/compiler.h"
@@ -14,7 +15,10 @@
 #define SHOWN_MAX 31
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static OSSL_LIB_CTX *contexts[64];
+static struct library {
+    OSSL_LIB_CTX *context;
+    OSSL_PROVIDER *provider;
+} libraries[64];
 
 /* Made once, before the first context, then only read. */
 static OSSL_PROVIDER *original;
@@ -58,8 +62,21 @@ static void show(int operation, bool (*wanted)(const OSSL_ALGORITHM *), OSSL_ALG
             ret_shown[count++] = *all;
 }
 
+/* At the end of the process, when no thread uses them. OpenSSL's own end does it for the default
+ * context alone, and would leave random number generators behind that are not wiped. */
+static void free_libraries(void)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(libraries); ++i) {
+        if (libraries[i].context == NULL)
+            continue;
+        (void)OSSL_PROVIDER_unload(libraries[i].provider);
+        OSSL_LIB_CTX_free(libraries[i].context);
+    }
+}
+
 static void look_at_default(void)
 {
+    (void)atexit(free_libraries);
     original = OSSL_PROVIDER_load(NULL, "default");
     if (original == NULL)
         return;
@@ -104,27 +121,29 @@ static int start(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *offered,
     return 1;
 }
 
-static OSSL_LIB_CTX *make(void)
+static void make(struct library *ret_library)
 {
-    OSSL_LIB_CTX *context = OSSL_LIB_CTX_new();
-    if (context != NULL && OSSL_PROVIDER_add_builtin(context, "tls", start) == 1 &&
-        OSSL_PROVIDER_load(context, "tls") != NULL)
-        return context;
+    struct library made = {.context = OSSL_LIB_CTX_new()};
+    if (made.context != NULL && OSSL_PROVIDER_add_builtin(made.context, "tls", start) == 1)
+        made.provider = OSSL_PROVIDER_load(made.context, "tls");
+    if (made.provider != NULL) {
+        *ret_library = made;
+        return;
+    }
     ERR_clear_error();
-    OSSL_LIB_CTX_free(context);
-    return NULL;
+    OSSL_LIB_CTX_free(made.context);
 }
 
 OSSL_LIB_CTX *library_get(unsigned index)
 {
-    if (index >= ARRAY_COUNT(contexts) || EVP_default_properties_is_fips_enabled(NULL))
+    if (index >= ARRAY_COUNT(libraries) || EVP_default_properties_is_fips_enabled(NULL))
         return NULL;
     (void)pthread_mutex_lock(&lock);
     if (original == NULL)
         look_at_default();
-    if (original != NULL && contexts[index] == NULL)
-        contexts[index] = make();
-    OSSL_LIB_CTX *context = contexts[index];
+    if (original != NULL && libraries[index].context == NULL)
+        make(&libraries[index]);
+    OSSL_LIB_CTX *context = libraries[index].context;
     (void)pthread_mutex_unlock(&lock);
     return context;
 }
