@@ -165,7 +165,7 @@ static enum status check_lines(struct reading *reading, bool newest, struct chec
     for (;;) {
         struct bytes line;
         bool found;
-        *ret_end = (struct check_end){.offset = scan->offset};
+        *ret_end = (struct check_end){.offset = scan->offset, .lines = reading->line};
         reading->line++;
         if (scan_next(scan, &line, &found) != STATUS_OK)
             return io_failed(reading);
@@ -180,23 +180,51 @@ static enum status check_lines(struct reading *reading, bool newest, struct chec
     }
 }
 
-enum status check_file(struct check *check, uint64_t first, bool newest, struct check_end *ret_end,
-                       struct error *error)
+/* From where *end says. */
+static enum status check_from(struct check *check, uint64_t first, bool newest,
+                              struct check_end *end, struct error *error)
 {
-    struct reading reading = {.check = check, .first = first, .error = error};
+    struct reading reading = {
+        .check = check, .first = first, .line = end->lines, .error = error};
     files_name(first, reading.name);
-    if (!check->anchored)
-        check->chain.position.sequence = first - 1;
     int file = files_open(check->directory, first, O_RDONLY);
     if (file < 0)
         return open_failed(&reading);
-    scan_begin(&check->scan, file, 0);
-    enum status status = check_lines(&reading, newest, ret_end);
+    scan_begin(&check->scan, file, end->offset);
+    enum status status = check_lines(&reading, newest, end);
     (void)close(file);
-    if (status != STATUS_OK || !check->anchored)
-        return status;
-    check->report.files++;
-    check->report.last_sequence = check->chain.position.sequence;
-    memcpy(check->report.last_chain, check->chain.position.value, AUDIT_HASH_SIZE);
-    return STATUS_OK;
+    return status;
+}
+
+/* A file that is read on counts once. */
+static void count_file(struct check *check, uint64_t first)
+{
+    struct audit_report *report = &check->report;
+    if (!check->anchored)
+        return;
+    report->files += check->counted != first;
+    check->counted = first;
+    report->last_sequence = check->chain.position.sequence;
+    memcpy(report->last_chain, check->chain.position.value, AUDIT_HASH_SIZE);
+}
+
+enum status check_rest(struct check *check, uint64_t first, struct check_end *end,
+                       struct error *error)
+{
+    enum status status = check_from(check, first, true, end, error);
+    if (status == STATUS_OK)
+        count_file(check, first);
+    return status;
+}
+
+enum status check_file(struct check *check, uint64_t first, bool newest, struct check_end *ret_end,
+                       struct error *error)
+{
+    *ret_end = (struct check_end){0};
+    if (!check->anchored)
+        check->chain.position.sequence = first - 1;
+    enum status status = check_from(check, first, newest, ret_end, error);
+    if (status == STATUS_OK)
+        count_file(check, first);
+    return status;
 }

@@ -11,13 +11,15 @@ struct check {
     struct chain chain;
     bool anchored; /* the chain's position is known: a file has been read, or it is the first */
     struct audit_report report;
+    uint64_t counted; /* the file counted last in it, by its first sequence; 0: none */
     struct chain_position known; /* a record that must have this value; sequence 0: none */
     struct scan scan;
 };
 
-/* Where the records of a file end. */
+/* Where the records of a file end, or where the first broken one begins. */
 struct check_end {
     uint64_t offset;
+    uint64_t lines; /* before it */
     enum scan_tail tail;
     uint64_t tail_size;
 };
@@ -33,6 +35,11 @@ void check_free(struct check *check);
  * when the file is gone; IO; CRYPTO_FAILED.
  */
 enum status check_file(struct check *check, uint64_t first, bool newest, struct check_end *ret_end,
+                       struct error *error) MUST_USE;
+
+/* Goes on where check_file() or this has ended, in a newest file that is being written: what was
+ * there in part may be there as a whole now. Results as check_file(). */
+enum status check_rest(struct check *check, uint64_t first, struct check_end *end,
                        struct error *error) MUST_USE;
 
 #endif

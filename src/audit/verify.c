@@ -23,20 +23,23 @@ static bool is_settled(enum status status, const struct check_end *end)
     return status == STATUS_OK ? end->tail == SCAN_TAIL_CLEAN : status != STATUS_AUDIT_BROKEN;
 }
 
+/* Reads on from the record that was not whole, for as long as it comes to be. */
 static enum status check_newest(struct check *check, uint64_t first, struct error *error)
 {
-    struct chain_position position = check->chain.position;
-    struct audit_report report = check->report;
-    bool anchored = check->anchored;
     struct check_end end;
     enum status status = check_file(check, first, true, &end, error);
+    uint64_t stands_at = end.offset;
     for (int i = 1; i < ATTEMPTS && !is_settled(status, &end) && files_is_locked(check->directory);
          i++) {
         pause_shortly();
-        check->chain.position = position;
-        check->report = report;
-        check->anchored = anchored;
-        status = check_file(check, first, true, &end, error);
+        status = check_rest(check, first, &end, error);
+        if (end.offset != stands_at)
+            i = 0;
+        stands_at = end.offset;
+    }
+    if (status != STATUS_AUDIT_BROKEN) {
+        check->report.broken_sequence = check->report.broken_line = 0;
+        check->report.broken_file[0] = '\0';
     }
     if (status == STATUS_OK)
         check->report.incomplete_tail = end.tail == SCAN_TAIL_UNFINISHED;
