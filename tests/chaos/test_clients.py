@@ -23,7 +23,7 @@ from tests.support import ttlv
 from tests.support.certificates import let_in, self_signed
 from tests.support.client import Closed
 from tests.support.message import ask, batch_item, create, do, request
-from tests.support.paths import SOURCE, program
+from tests.support.paths import SOURCE, is_sanitized, program
 from tests.support.server import Server
 
 MIB = 1 << 20
@@ -250,12 +250,22 @@ def test_limit_in_total(configured):
         eventually(lambda: not refused(server, context))
 
 
+def all_have_come(server):
+    """Waits until the server has dealt with every connection that was made."""
+    seen = []
+    while len(seen) < 2 or seen[-1] != seen[-2]:
+        connections = server.ctl_json("status")["connections"]
+        seen.append((connections["accepted"], connections["refused_by_total_limit"]))
+        time.sleep(0.1)
+    assert seen[-1][1] > 0, "there was room for all of them"
+
+
 def test_silent_connections_make_room(configured):
     """A stranger cannot keep clients out by holding all the places."""
     server = configured("connections-max = 50")
     silent = [socket.create_connection((server.host, server.port)) for _ in range(200)]
     try:
-        time.sleep(0.05)
+        all_have_come(server)
         with speaking(server, server.context(), 10):
             pass
     finally:
@@ -352,8 +362,9 @@ def test_others_are_served_during_a_flood(hasty, kind):
     with flooded(hasty, kind):
         kept, new = measure(hasty, made, 2.5)
         grown = hasty.memory() - before
-    assert statistics.median(kept) < 0.5 and max(kept) < LATE, (statistics.median(kept), max(kept))
-    assert statistics.median(new) < 1 and max(new) < LATE, (statistics.median(new), max(new))
+    soon = 4 if is_sanitized(program("kmipd")) else 1
+    assert statistics.median(kept) < soon / 2 and max(kept) < LATE, sorted(kept)
+    assert statistics.median(new) < soon and max(new) < LATE, sorted(new)
     # With the sanitizers' red zones a connection takes about 100 KiB, without them under 40.
     assert grown < flood.HOLD * 128 * 1024, f"grew by {grown >> 20} MiB"
     eventually(lambda: hasty.ctl_json("status")["connections"]["open"] == 0, LATE)

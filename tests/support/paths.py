@@ -17,6 +17,11 @@ def program(name: str) -> Path:
     return Path(os.environ.get(variable, SOURCE / "build" / "src" / "bin" / name))
 
 
+def is_sanitized(binary: Path) -> bool:
+    """Whether a program was built with AddressSanitizer."""
+    return b"__asan_init" in binary.read_bytes()
+
+
 def plain_program(name: str) -> Path:
     """A program without sanitizers, for tests that preload a library: NAME_BIN if it is such a
     one, or that of the build directory in KMIPD_BUILD. Skips a test, loudly, without any."""
@@ -27,7 +32,7 @@ def plain_program(name: str) -> Path:
     if build:
         candidates.append(Path(build) / "src" / "bin" / name)
     for candidate in candidates:
-        if candidate.exists() and b"__asan_init" not in candidate.read_bytes():
+        if candidate.exists() and not is_sanitized(candidate):
             return candidate
     pytest.skip(f"no {name} without sanitizers: KMIPD_BUILD names no build directory with one")
 
