@@ -2,6 +2,7 @@
 /* Opening and closing all that the daemon is made of, in one order and its reverse. */
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -40,12 +41,15 @@ static rlim_t raise_limit(__rlimit_resource_t resource, rlim_t wanted)
     return setrlimit(resource, &higher) == 0 ? limit.rlim_max : limit.rlim_cur;
 }
 
+/* One a processor that this process may run on: fewer than there are, where it was pinned. */
 static unsigned loop_count(const struct config *config)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    cpu_set_t processors;
     if (config->network_loops > 0)
         return (unsigned)config->network_loops;
-    return processors > 0 ? (unsigned)processors : 1;
+    if (sched_getaffinity(0, sizeof(processors), &processors) != 0)
+        return 1;
+    return (unsigned)CPU_COUNT(&processors);
 }
 
 /*
