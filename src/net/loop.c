@@ -20,6 +20,7 @@ enum {
     EVENTS = 128,
     ACCEPTS_PER_TURN = 64,
     HANDSHAKES_PER_TURN = 8, /* each takes a millisecond; requests wait so long at most */
+    ABOVE_LIMIT = 32, /* connections, for the moment until others are closed in their favour */
     ACCEPT_PAUSE = 100,      /* milliseconds, when the system has nothing left to accept with */
     TLS_RECORD = 16384,
     INPUT_SIZE = 2 * TLS_RECORD, /* the rest of one record and another one behind it */
@@ -114,7 +115,8 @@ void loop_clear(struct loop *loop, unsigned index)
                           .listener = -1,
                           .epoll = -1,
                           .wake = -1,
-                          .spare = -1};
+                          .spare = -1,
+                          .oldest_silent = INT64_MAX};
 }
 
 enum status loop_init(struct loop *loop, struct loop_shared *shared, int listener,
@@ -178,20 +180,68 @@ static void pause_accepting(struct loop *loop, bool paused)
     loop->accept_again = paused ? loop->now + ACCEPT_PAUSE : 0;
 }
 
-/* Room for one more: at the limit, who was longest here without a word goes. A stranger can hold a
- * place only until others need it; a connection that sent a frame stays. */
-static bool make_room(struct loop *loop)
+/* The connection of this loop that has been longest here without a word, or NULL. */
+static struct deadline *oldest_silent(struct loop *loop)
 {
-    if (atomic_load(&loop->shared->open) < loop->shared->connections_max)
-        return true;
     struct deadline *silent = deadline_oldest(&loop->waiting[WAIT_FIRST_FRAME]);
     struct deadline *shaking = deadline_oldest(&loop->waiting[WAIT_HANDSHAKE]);
-    if (silent == NULL || (shaking != NULL && shaking->since < silent->since))
-        silent = shaking;
+    return silent == NULL || (shaking != NULL && shaking->since < silent->since) ? shaking : silent;
+}
+
+static void tell_oldest_silent(struct loop *loop)
+{
+    const struct deadline *silent = oldest_silent(loop);
+    atomic_store_explicit(&loop->oldest_silent, silent != NULL ? silent->since : INT64_MAX,
+                          memory_order_relaxed);
+}
+
+static void evict(struct loop *loop)
+{
+    if (atomic_load_explicit(&loop->evictions, memory_order_relaxed) == 0)
+        return;
+    for (unsigned left = atomic_exchange(&loop->evictions, 0); left > 0; --left) {
+        struct deadline *silent = oldest_silent(loop);
+        if (silent == NULL)
+            return;
+        connection_close(CONTAINER_OF(silent, struct net_connection, deadline));
+    }
+}
+
+/* The loop with the oldest of all. NULL: nobody is silent for longer than this very moment. */
+static struct loop *loop_of_oldest(struct loop *loop)
+{
+    struct loop *found = NULL;
+    int64_t oldest = loop->now;
+    tell_oldest_silent(loop);
+    for (unsigned i = 0; i < loop->shared->loop_count; ++i) {
+        struct loop *other = &loop->shared->loops[i];
+        int64_t since = atomic_load_explicit(&other->oldest_silent, memory_order_relaxed);
+        if (since < oldest) {
+            oldest = since;
+            found = other;
+        }
+    }
+    return found;
+}
+
+/* Room for one more: at the limit, who was longest here without a word goes. A stranger can hold a
+ * place only until others need it; a connection that sent a frame stays. Another loop is asked to
+ * close it, and has not done so yet. */
+static bool make_room(struct loop *loop)
+{
+    unsigned open = atomic_load(&loop->shared->open);
+    if (open < loop->shared->connections_max)
+        return true;
     loop_count(&loop->counters.refused_total_limit);
-    if (silent == NULL || silent->since == loop->now)
+    struct loop *from =
+        open < loop->shared->connections_max + ABOVE_LIMIT ? loop_of_oldest(loop) : NULL;
+    if (from == NULL)
         return false;
-    connection_close(CONTAINER_OF(silent, struct net_connection, deadline));
+    (void)atomic_fetch_add(&from->evictions, 1);
+    if (from == loop)
+        evict(loop);
+    else
+        wake(from);
     return true;
 }
 
@@ -330,9 +380,11 @@ static void *run(void *argument)
     while (!drained(loop)) {
         int count = wait_for_events(loop, events);
         take_answers(loop);
+        evict(loop);
         serve(loop, events, count);
         expire(loop);
         bury(loop);
+        tell_oldest_silent(loop);
     }
     return NULL;
 }

@@ -48,6 +48,8 @@ struct loop_counters {
 
 /* What all loops share. */
 struct loop_shared {
+    struct loop *loops;
+    unsigned loop_count;
     struct net_handler handler;
     struct clients *clients;
     size_t frame_max;
@@ -89,6 +91,11 @@ struct loop {
     atomic_bool sleeping;
     atomic_uint pushing;         /* threads inside loop_push_answered() */
     _Atomic(SSL_CTX *) next_tls; /* for new connections, NULL when there is none */
+    atomic_uint evictions;       /* silent connections to close in favour of others' new ones */
+
+    /* For other threads: since when the oldest connection without a frame is here, as of the last
+     * turn; INT64_MAX when there is none. */
+    _Atomic int64_t oldest_silent;
     _Atomic int64_t stop_at;     /* when to give up draining; 0: not stopping */
 };
 

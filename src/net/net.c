@@ -73,6 +73,8 @@ static enum status make(const struct net_options *options, const struct net_hand
     for (unsigned i = 0; i < net->loop_count; ++i)
         loop_clear(&net->loops[i], i);
     net->legacy_ciphers = options->legacy_ciphers;
+    net->shared.loops = net->loops;
+    net->shared.loop_count = net->loop_count;
     net->shared.handler = *handler;
     net->shared.frame_max = options->frame_max;
     net->shared.connections_max = options->connections_max;

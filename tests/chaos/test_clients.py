@@ -266,7 +266,7 @@ def test_silent_connections_make_room(configured):
     silent = [socket.create_connection((server.host, server.port)) for _ in range(200)]
     try:
         all_have_come(server)
-        with speaking(server, server.context(), 10):
+        with speaking(server, server.context(), 30):
             pass
     finally:
         for connection in silent:
