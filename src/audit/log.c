@@ -135,9 +135,11 @@ void audit_append(struct audit *audit, const struct audit_entry *entries, size_t
     audit->ticket_count++;
     bool wake = audit->waiting && audit->ticket_count >= audit->enough;
     audit->waiting = audit->waiting && !wake;
-    (void)pthread_mutex_unlock(&audit->mutex);
+    /* Under the lock: once it is given back the record may be durable, whoever waited for it be
+     * content, and the log be closed, all before this call has returned. */
     if (wake)
         (void)pthread_cond_signal(&audit->wake);
+    (void)pthread_mutex_unlock(&audit->mutex);
 }
 
 struct waiter {
