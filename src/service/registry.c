@@ -11,7 +11,7 @@ struct known_certificate {
 
 struct registry {
     struct store *store;
-    pthread_rwlock_t lock;
+    pthread_mutex_t lock;
     uint64_t generation; /* of the store when the copy was made */
     bool loaded;
     struct adapter_row *adapters; /* ascending by id */
@@ -26,7 +26,7 @@ enum status registry_open(struct store *store, struct registry **ret_registry)
     if (registry == NULL)
         return STATUS_NO_MEMORY;
     registry->store = store;
-    pthread_rwlock_init(&registry->lock, NULL);
+    pthread_mutex_init(&registry->lock, NULL);
     *ret_registry = registry;
     return STATUS_OK;
 }
@@ -35,7 +35,7 @@ void registry_close(struct registry *registry)
 {
     if (registry == NULL)
         return;
-    pthread_rwlock_destroy(&registry->lock);
+    pthread_mutex_destroy(&registry->lock);
     free(registry->adapters);
     free(registry->certificates);
     free(registry);
@@ -110,7 +110,7 @@ static void empty(struct registry *registry)
     registry->loaded = false;
 }
 
-/* Reads everything anew. Under the write lock. */
+/* Reads everything anew. Under the lock. */
 static enum status load(struct registry *registry, struct store_session *store)
 {
     struct copy adapters = {.registry = registry};
@@ -169,14 +169,12 @@ static void bind_to(struct core_session *session, const struct adapter_row *adap
     memcpy(session->password_hash, adapter->password_hash, sizeof(session->password_hash));
 }
 
+/* Under the lock. */
 static enum status refresh(struct registry *registry, struct store_session *store)
 {
-    enum status status = STATUS_OK;
-    pthread_rwlock_wrlock(&registry->lock);
-    if (!registry->loaded || registry->generation != store_generation(registry->store))
-        status = load(registry, store);
-    pthread_rwlock_unlock(&registry->lock);
-    return status;
+    if (registry->loaded && registry->generation == store_generation(registry->store))
+        return STATUS_OK;
+    return load(registry, store);
 }
 
 void registry_bind(struct registry *registry, struct store_session *store,
@@ -185,15 +183,11 @@ void registry_bind(struct registry *registry, struct store_session *store,
     /* Generation 0 is never a session's: a new one is always bound. */
     if (*generation != 0 && *generation == store_generation(registry->store) + 1)
         return;
+    /* One lock for both: between reading and looking, another's reading might fail. */
+    pthread_mutex_lock(&registry->lock);
     enum status status = refresh(registry, store);
-    if (status != STATUS_OK) {
-        bind_to(session, NULL);
-        session->failure = status;
-        *generation = 0;
-        return;
-    }
-    pthread_rwlock_rdlock(&registry->lock);
-    bind_to(session, find_adapter(registry, fingerprint));
-    *generation = registry->generation + 1;
-    pthread_rwlock_unlock(&registry->lock);
+    bind_to(session, status == STATUS_OK ? find_adapter(registry, fingerprint) : NULL);
+    session->failure = status;
+    *generation = status == STATUS_OK ? registry->generation + 1 : 0;
+    pthread_mutex_unlock(&registry->lock);
 }
