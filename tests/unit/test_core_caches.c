@@ -26,7 +26,7 @@ static void make_uuid(struct uuid *uuid)
 /* A wrapped blob: 32 bytes that tell it from others. */
 static struct bytes blob(uint8_t mark)
 {
-    static uint8_t blobs[256][32];
+    static _Thread_local uint8_t blobs[256][32];
     memset(blobs[mark], mark, sizeof(blobs[mark]));
     return bytes_of(blobs[mark], sizeof(blobs[mark]));
 }
