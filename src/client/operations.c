@@ -283,7 +283,7 @@ enum status client_get_attributes(struct client_connection *connection, const ch
                                   struct kmip_get_attributes_response *ret_response,
                                   struct error *error)
 {
-    struct kmip_get_attributes_response response;
+    struct kmip_get_attributes_response response = {0};
     struct bytes *list = arena_allocate_array(client_arena(connection), count, sizeof(*list));
     if (list == NULL)
         return no_memory(error);
@@ -304,7 +304,7 @@ static enum status get_one(struct client_connection *connection, const char *id,
                            uint8_t type, const struct kmip_named_attribute **ret_attribute,
                            struct error *error)
 {
-    struct kmip_get_attributes_response response;
+    struct kmip_get_attributes_response response = {0};
     enum status status = client_get_attributes(connection, id, &name, 1, &response, error);
     if (status != STATUS_OK)
         return status;
