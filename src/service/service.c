@@ -289,9 +289,6 @@ static void committed(struct store_transaction *transaction, enum status status)
         return;
     }
     leave_lane(work);
-    /* Its adapter was deleted: the client is nobody's now. */
-    if (status == STATUS_NOT_FOUND)
-        status = STATUS_NOT_AUTHENTICATED;
     if (status == STATUS_OK)
         record(work);
     else if (request_only_optional(&work->request))
