@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "base/secret.h"
+#include "faults.h"
 #include "store_files.h"
 
 #define REPLY_MAX      (2u * 1024 * 1024)
@@ -179,6 +180,17 @@ struct reply connection_send_bad(struct net_connection *connection, struct bytes
     handler->bad_frame(handler->context, connection->session, connection,
                        bytes_of(copy, header.size), status);
     free(copy);
+    return take_answer(connection);
+}
+
+struct reply connection_send_without(struct net_connection *connection, struct bytes frame,
+                                     size_t at, bool *ret_failed)
+{
+    const struct net_handler *handler = connection->bench->handler;
+    faults_allocations(at, false);
+    handler->frame(handler->context, connection->session, connection, frame);
+    *ret_failed = faults_allocation_failed();
+    faults_allocations_end();
     return take_answer(connection);
 }
 

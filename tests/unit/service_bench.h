@@ -64,6 +64,9 @@ struct reply {
 struct reply connection_send(struct net_connection *connection, struct bytes frame);
 struct reply connection_send_bad(struct net_connection *connection, struct bytes header,
                                  enum status status);
+/* While it is handed over, the allocation number `at` of this thread fails, if there are so many. */
+struct reply connection_send_without(struct net_connection *connection, struct bytes frame,
+                                     size_t at, bool *ret_failed);
 void reply_free(struct reply *reply);
 
 /* Sends the message that stands in the bench's talk. There must be `expected` answers. */

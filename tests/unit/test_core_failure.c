@@ -14,19 +14,20 @@
 #include "core/admin.h"
 #include "core/attributes.h"
 #include "core_talk.h"
+#include "fault_calls.h"
 #include "faults.h"
 #include "keymanager/memory.h"
 
 static int end(void **state)
 {
-    faults_calls(0, STATUS_OK, false);
-    faults_health(STATUS_OK);
+    fault_calls(0, STATUS_OK, false);
+    fault_health(STATUS_OK);
     return talk_teardown(state);
 }
 
 /* ---- One batch of everything ---- */
 
-#define BATCH_ITEMS 14
+#define BATCH_ITEMS 15
 
 static void put_batch(struct talk *talk, struct bytes id)
 {
@@ -49,6 +50,8 @@ static void put_batch(struct talk *talk, struct bytes id)
     put_id(talk_item(talk, KMIP_OPERATION_CHECK), id);
     put_attributes(talk_item(talk, KMIP_OPERATION_LOCATE), WITH(custom));
     talk_item(talk, KMIP_OPERATION_LOCATE);
+    put_attributes(talk_item(talk, KMIP_OPERATION_LOCATE),
+                   WITH(named("Unique Identifier", value_text(id))));
     ttlv_write_enumeration(talk_item(talk, KMIP_OPERATION_QUERY), KMIP_TAG_QUERY_FUNCTION,
                            KMIP_QUERY_FUNCTION_QUERY_OPERATIONS);
 }
@@ -157,10 +160,10 @@ static void any_call_may_fail(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(statuses); i++)
         for (int forever = 0; forever < 2; forever++)
             for (size_t at = 0;; at++) {
-                faults_calls(at, statuses[i], forever != 0);
+                fault_calls(at, statuses[i], forever != 0);
                 assert_int_equal(run(&trial), STATUS_OK);
-                bool failed = faults_call_failed();
-                faults_calls(0, STATUS_OK, false);
+                bool failed = fault_call_failed();
+                fault_calls(0, STATUS_OK, false);
                 settle(&trial);
                 if (!failed) {
                     assert_int_equal(trial.answered, BATCH_ITEMS);
@@ -223,11 +226,11 @@ static void keys_are_served_while_the_store_cannot_write(void **state)
 {
     struct talk *talk = *state;
     struct bytes id = create_key(talk);
-    faults_health(STATUS_STORE_FULL);
+    fault_health(STATUS_STORE_FULL);
     assert_int_equal(key_of(talk, id).size, 32);
     assert_int_equal(talk->bench.request.change_count, 0);
     assert_int_equal(number_of(talk, id, "Fresh"), 1);
-    faults_health(STATUS_OK);
+    fault_health(STATUS_OK);
     assert_int_equal(key_of(talk, id).size, 32);
     assert_int_equal(number_of(talk, id, "Fresh"), 0);
 }
@@ -251,7 +254,7 @@ static void administrators_are_told_of_failures(void **state)
     struct bytes id = create_key(talk);
     assert_true(uuid_parse(id, &uuid));
     assert_int_equal(store_adapter_find(session, BYTES_LITERAL("default"), &adapter), STATUS_OK);
-    faults_calls(0, STATUS_STORE_FAILED, true);
+    fault_calls(0, STATUS_STORE_FAILED, true);
     assert_int_equal(core_admin_find(core, session, &adapter, &query, never, NULL),
                      STATUS_STORE_FAILED);
     assert_int_equal(core_admin_show(core, session, &adapter, &uuid, never, NULL),
@@ -260,7 +263,7 @@ static void administrators_are_told_of_failures(void **state)
     assert_int_equal(core_admin_restore(core, session, &adapter, &uuid), STATUS_STORE_FAILED);
     assert_int_equal(core_admin_create_key(core, session, &adapter, BYTES_LITERAL("n"), &made),
                      STATUS_STORE_FAILED);
-    faults_calls(0, STATUS_OK, false);
+    fault_calls(0, STATUS_OK, false);
     assert_int_equal(state_of(talk, id), KMIP_STATE_PRE_ACTIVE);
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "core/attributes.h"
+#include "faults.h"
 #include "service/registry.h"
 #include "service_bench.h"
 
@@ -43,6 +44,13 @@ static size_t records_with(struct service_bench *bench, size_t count, const char
 #define RECORDS_WITH(bench, ...)                                                                   \
     records_with(bench, ARRAY_COUNT(((const char *const[]){__VA_ARGS__})),                         \
                  (const char *const[]){__VA_ARGS__})
+
+static struct bytes certificate_name(uint8_t mark)
+{
+    static char name[32];
+    (void)snprintf(name, sizeof(name), "certificate %u", mark);
+    return bytes_of_text(name);
+}
 
 static struct service_counters counters_of(struct service_bench *bench)
 {
@@ -636,6 +644,87 @@ static void a_service_without_memory_does_not_open(void **state)
     atomic_store(&service_faults.locked_left, -1);
 }
 
+/* ---- Allocations ---- */
+
+static void opening_may_fail_at_any_allocation(void **state)
+{
+    struct service_bench *bench = *state;
+    const struct service_options options = {.loops = 2, .ready = 10, .reply_max = 65536};
+    for (size_t at = 0;; at++) {
+        struct service *service = NULL;
+        struct error error = {0};
+        faults_allocations(at, false);
+        enum status status = service_open(bench->talk.bench.core, bench->talk.bench.store,
+                                          bench->audit, &options, &service, &error);
+        bool failed = faults_allocation_failed();
+        faults_allocations_end();
+        service_close(service);
+        if (!failed) {
+            assert_int_equal(status, STATUS_OK);
+            assert_true(at > 10);
+            break;
+        }
+        assert_int_equal(status, STATUS_NO_MEMORY);
+        assert_null(service);
+        assert_true(error.text[0] != '\0');
+    }
+}
+
+/* Every allocation on the loop's thread, one after the other: an answer or a closed connection. */
+static void a_request_may_fail_at_any_allocation(void **state)
+{
+    struct service_bench *bench = *state;
+    const struct net_handler *handler = bench->handler;
+    size_t made = 0;
+    put_create(talk_item(&bench->talk, KMIP_OPERATION_CREATE), WITH(named("x-a", integer(1))));
+    talk_item(&bench->talk, KMIP_OPERATION_GET);
+    put_attributes(talk_item(&bench->talk, KMIP_OPERATION_LOCATE), WITH(named("x-a", integer(1))));
+    struct bytes frame = talk_frame(&bench->talk);
+    for (size_t at = 0;; at++) {
+        struct net_connection connection;
+        struct kmip_response response;
+        service_bench_let_in(bench, bench->talk.bench.session.adapter, (uint8_t)(10 + at % 200));
+        connection_open(&connection, bench, 0, 1); /* a copy of the registry is made anew */
+        core_forget_keys(bench->talk.bench.core);
+        bool failed;
+        struct reply reply = connection_send_without(&connection, frame, at, &failed);
+        connection_close(&connection);
+        assert_int_equal(store_certificate_delete(bench->talk.bench.store,
+                                                  bench->talk.bench.session.adapter,
+                                                  certificate_name((uint8_t)(10 + at % 200))),
+                         STATUS_OK);
+        assert_true(reply.bytes.size > 0 || reply.close);
+        if (reply.bytes.size > 0) {
+            assert_int_equal(kmip_decode_response(reply.bytes, talk_arena(&bench->talk), &response),
+                             STATUS_OK);
+            const struct kmip_response_item *items = response.items.items;
+            made += items[0].result_status.value == KMIP_RESULT_STATUS_SUCCESS;
+            if (items[0].result_status.value != KMIP_RESULT_STATUS_SUCCESS)
+                assert_true(items[0].result_reason.value == KMIP_RESULT_REASON_GENERAL_FAILURE ||
+                            items[0].result_reason.value ==
+                                KMIP_RESULT_REASON_CRYPTOGRAPHIC_FAILURE);
+        }
+        reply_free(&reply);
+        if (!failed) {
+            assert_true(at > 5); /* there was something to fail */
+            break;
+        }
+    }
+    assert_int_equal(locate(&bench->talk, WITHOUT).count, made);
+    handler->event(handler->context, "192.0.2.1:5000", "for the log");
+}
+
+static void a_connection_without_memory_is_not_opened(void **state)
+{
+    struct service_bench *bench = *state;
+    const struct net_handler *handler = bench->handler;
+    const struct net_peer peer = {.address = "192.0.2.1:5000"};
+    faults_allocations(0, false);
+    void *session = handler->opened(handler->context, NULL, &peer);
+    faults_allocations_end();
+    assert_null(session);
+}
+
 /* ---- Many at once ---- */
 
 #define ROUNDS 60
@@ -806,8 +895,7 @@ static void a_store_that_falters_makes_nobody_a_stranger(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, knock_often, &clients[i]), 0);
     }
     for (uint8_t i = 0; i < 60; i++) {
-        atomic_store(&service_faults.adapters_status,
-                     i % 2 == 0 ? STATUS_STORE_FAILED : STATUS_OK);
+        atomic_store(&service_faults.adapters_status, i % 2 == 0 ? STATUS_STORE_FAILED : STATUS_OK);
         service_bench_let_in(bench, bench->talk.bench.session.adapter, (uint8_t)(100 + i));
     }
     atomic_store(&service_faults.adapters_status, STATUS_OK);
@@ -847,6 +935,9 @@ int main(void)
         CASE(without_memory_connections_are_closed),
         CASE(an_answer_that_cannot_grow_is_refused),
         CASE(a_service_without_memory_does_not_open),
+        CASE(opening_may_fail_at_any_allocation),
+        CASE(a_request_may_fail_at_any_allocation),
+        CASE(a_connection_without_memory_is_not_opened),
         CASE(many_clients_at_once),
         CASE(a_store_that_falters_makes_nobody_a_stranger),
     };
