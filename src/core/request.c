@@ -213,7 +213,8 @@ enum status request_unwrap(struct request *request, const struct object *object,
         return STATUS_OK;
     struct wrap_binding binding = binding_of(request, object);
     enum status status =
-        keymanager_unwrap(core->keymanager, &binding, object->row.wrapped, ret_plaintext);
+        keymanager_unwrap(core->keymanager, &binding, object->row.wrapped, ret_plaintext,
+                          NULL);
     if (status == STATUS_OK)
         key_cache_put(core->keys, &object->row.id, blob, request->now, ret_plaintext);
     return status;

@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 
-#define WRAPPED_OVERHEAD_MAX 256 /* a wrapped blob is at most this much longer than the plaintext */
+#define WRAPPED_OVERHEAD_MAX 2304 /* a wrapped blob is at most this much longer than the plaintext */
 
 struct wrapped {
     struct bytes blob; /* borrowed; empty: there is no key material (destroyed, or none ever) */

@@ -94,8 +94,9 @@ static enum status fill_row(struct control_call *call, const char *name, struct 
         status = take_credential(call, row);
     if (status == STATUS_OK)
         status = uuid_make(row->created, &row->uuid);
+    const struct root_key_wish wish = {.now = row->created};
     if (status == STATUS_OK)
-        status = keymanager_create_root_key(call->daemon->keymanager, row->created, &row->root_key,
+        status = keymanager_create_root_key(call->daemon->keymanager, &wish, &row->root_key,
                                             call->error);
     return status;
 }

@@ -41,7 +41,8 @@ static enum status make_adapter(struct daemon *daemon, struct adapter_row *row, 
     enum status status = uuid_make(row->created, &row->uuid);
     if (status != STATUS_OK)
         return failed(error, status, "make an adapter");
-    status = keymanager_create_root_key(daemon->keymanager, row->created, &row->root_key, error);
+    const struct root_key_wish wish = {.now = row->created};
+    status = keymanager_create_root_key(daemon->keymanager, &wish, &row->root_key, error);
     if (status != STATUS_OK)
         return status;
     return failed(error, store_adapter_insert(daemon->store, row), "make an adapter");

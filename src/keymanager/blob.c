@@ -74,6 +74,19 @@ enum status blob_version(struct bytes blob, const struct wrap_binding *binding,
     return STATUS_OK;
 }
 
+enum status blob_origin(struct bytes blob, uint32_t *ret_version, struct wrap_binding *ret_binding)
+{
+    struct header header;
+    if (blob.size < BLOB_OVERHEAD)
+        return STATUS_UNWRAP_FAILED;
+    memcpy(&header, blob.data, sizeof(header));
+    struct wrap_binding binding = {header.object, header.adapter, header.root_key};
+    enum status status = blob_version(blob, &binding, ret_version);
+    if (status == STATUS_OK)
+        *ret_binding = binding;
+    return status;
+}
+
 enum status blob_open(const struct aead_key *key, struct bytes blob, struct secret *ret_plaintext)
 {
     if (blob.size < BLOB_OVERHEAD)

@@ -24,6 +24,10 @@ enum status blob_seal(const struct aead_key *key, uint32_t version,
 enum status blob_version(struct bytes blob, const struct wrap_binding *binding,
                          uint32_t *ret_version) MUST_USE;
 
+/* What the header says, nothing of it authenticated. UNWRAP_FAILED: it is no such blob. */
+enum status blob_origin(struct bytes blob, uint32_t *ret_version,
+                        struct wrap_binding *ret_binding) MUST_USE;
+
 /* Opens what blob_version() accepted. UNWRAP_FAILED, NO_MEMORY. */
 enum status blob_open(const struct aead_key *key, struct bytes blob,
                       struct secret *ret_plaintext) MUST_USE;

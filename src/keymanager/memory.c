@@ -27,7 +27,8 @@ static enum status memory_wrap(struct keymanager *keymanager, const struct wrap_
 }
 
 static enum status memory_unwrap(struct keymanager *keymanager, const struct wrap_binding *binding,
-                                 struct wrapped wrapped, struct secret *ret_plaintext)
+                                 struct wrapped wrapped, struct secret *ret_plaintext,
+                                 struct buffer *ret_rewrapped)
 {
     struct memory_keymanager *self = memory_of(keymanager);
     enum status failure = atomic_load(&self->failure);
@@ -35,7 +36,8 @@ static enum status memory_unwrap(struct keymanager *keymanager, const struct wra
                                 : root_keys_unwrap(&self->keys, binding, wrapped, ret_plaintext);
 }
 
-static enum status memory_create_root_key(struct keymanager *keymanager, int64_t now,
+static enum status memory_create_root_key(struct keymanager *keymanager,
+                                          const struct root_key_wish *wish,
                                           struct uuid *ret_root_key, struct error *error)
 {
     struct memory_keymanager *self = memory_of(keymanager);
@@ -43,7 +45,7 @@ static enum status memory_create_root_key(struct keymanager *keymanager, int64_t
     struct uuid id;
     enum status status = atomic_load(&self->failure);
     if (status == STATUS_OK)
-        status = root_key_make(now, &root_key);
+        status = root_key_make(wish->now, &root_key);
     if (status == STATUS_OK) {
         id = root_key->id;
         status = root_keys_put(&self->keys, root_key);
@@ -73,6 +75,7 @@ static void memory_close(struct keymanager *keymanager)
 
 static const struct keymanager_provider provider = {
     .name = "memory",
+    .immediate = true,
     .wrap = memory_wrap,
     .unwrap = memory_unwrap,
     .create_root_key = memory_create_root_key,

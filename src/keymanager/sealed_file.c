@@ -196,7 +196,8 @@ static enum status sealed_wrap(struct keymanager *keymanager, const struct wrap_
 }
 
 static enum status sealed_unwrap(struct keymanager *keymanager, const struct wrap_binding *binding,
-                                 struct wrapped wrapped, struct secret *ret_plaintext)
+                                 struct wrapped wrapped, struct secret *ret_plaintext,
+                                 struct buffer *ret_rewrapped)
 {
     return root_keys_unwrap(&sealed_of(keymanager)->keys, binding, wrapped, ret_plaintext);
 }
@@ -218,12 +219,13 @@ static enum status add_root_key(struct sealed_file *self, struct root_key *root_
     return status != STATUS_OK ? status : root_keys_put(&self->keys, root_key);
 }
 
-static enum status sealed_create_root_key(struct keymanager *keymanager, int64_t now,
+static enum status sealed_create_root_key(struct keymanager *keymanager,
+                                          const struct root_key_wish *wish,
                                           struct uuid *ret_root_key, struct error *error)
 {
     struct sealed_file *self = sealed_of(keymanager);
     struct root_key *root_key;
-    enum status status = root_key_make(now, &root_key);
+    enum status status = root_key_make(wish->now, &root_key);
     if (status != STATUS_OK)
         return error_set(error, status, "cannot make a root key: %s", status_text(status));
     struct uuid id = root_key->id;
@@ -249,6 +251,7 @@ static void sealed_close(struct keymanager *keymanager)
 
 static const struct keymanager_provider provider = {
     .name = "sealed-file",
+    .immediate = true,
     .wrap = sealed_wrap,
     .unwrap = sealed_unwrap,
     .create_root_key = sealed_create_root_key,

@@ -105,6 +105,7 @@ struct store_change {
     struct object_row row;
     const struct store_term *terms; /* replace all former ones */
     size_t term_count;
+    const struct uuid *record; /* NULL, or the record that holds this version: see record_row */
 };
 
 /*
@@ -141,6 +142,7 @@ struct adapter_row {
     struct uuid uuid;
     char name[STORE_NAME_MAX + 1];        /* unique */
     char description[STORE_NAME_MAX + 1]; /* may be empty */
+    uint32_t key_manager; /* keymanager_code: where new keys are wrapped; a wrapped key names its own */
     struct uuid root_key;
     int64_t created;                      /* milliseconds since 1970 */
     char username[STORE_NAME_MAX + 1];    /* credential to check when one is present; or empty */
@@ -158,7 +160,8 @@ struct certificate_row {
 
 /* STATUS_EXISTS: the name or UUID is taken. Sets row->id. */
 enum status store_adapter_insert(struct store *store, struct adapter_row *row) MUST_USE;
-/* Writes name, description, username and password_hash of row->id. EXISTS, NOT_FOUND. */
+/* Writes name, description, key_manager, root_key, username and password_hash of row->id. EXISTS,
+ * NOT_FOUND. */
 enum status store_adapter_update(struct store *store, const struct adapter_row *row) MUST_USE;
 /*
  * Deletes an adapter with its certificates, and its destroyed objects. STATUS_PERMISSION_DENIED
@@ -192,6 +195,45 @@ enum status store_certificates(struct store_session *session, int64_t adapter,
  * copies of them. Any thread, never blocks.
  */
 uint64_t store_generation(struct store *store);
+
+/* ---- Records: what the key manager keeps of an object ---- */
+
+/*
+ * Where an adapter's key manager keeps records (keymanager/keymanager.h), there is one row for each
+ * object that has one. An object has at most one; it goes when the object's row goes.
+ */
+struct record_row {
+    struct uuid object;
+    int64_t adapter;
+    struct uuid record; /* the key manager's identifier */
+    int64_t version;    /* of the object, which the record holds */
+    bool withdrawn;     /* taken out of service in the key manager: not to be given out */
+};
+
+/* Inserts or replaces the row of row->object. OBJECT_NOT_FOUND. */
+enum status store_record_put(struct store *store, const struct record_row *row) MUST_USE;
+/* Removes the row; fine when there is none. */
+enum status store_record_remove(struct store *store, const struct uuid *object) MUST_USE;
+/* NOT_FOUND. */
+enum status store_record_get(struct store_session *session, const struct uuid *object,
+                             struct record_row *ret_row) MUST_USE;
+/* Return false to stop. */
+typedef bool store_visit_record(void *context, const struct record_row *row);
+/* At most `limit` rows of an adapter (0: of all) whose object is behind `after` (NULL: from the
+ * first), ascending by object. */
+enum status store_records(struct store_session *session, int64_t adapter,
+                          const struct uuid *after, size_t limit, store_visit_record *visit,
+                          void *context) MUST_USE;
+/*
+ * Objects of an adapter whose record must be written anew or taken away: with key material and no
+ * record, or a record of an older version; or destroyed and still with one. As store_find() by
+ * sequence; `row->record` is all zero where there is none.
+ */
+typedef bool store_visit_due(void *context, struct stored_object *object,
+                             const struct record_row *row);
+enum status store_records_due(struct store_session *session, int64_t adapter, int64_t after,
+                              size_t limit, store_visit_due *visit, void *context,
+                              int64_t *ret_next) MUST_USE;
 
 /* ---- Small named values (server id, the audit log's last known head, ...) ---- */
 

@@ -21,7 +21,8 @@ void core_bench_adapter(struct core_bench *bench, const char *name, struct core_
 {
     struct adapter_row row = {.created = NOW};
     must(uuid_make(NOW, &row.uuid), "uuid");
-    must(keymanager_create_root_key(bench->keymanager, NOW, &row.root_key, NULL), "root key");
+    const struct root_key_wish wish = {.now = NOW};
+    must(keymanager_create_root_key(bench->keymanager, &wish, &row.root_key, NULL), "root key");
     (void)snprintf(row.name, sizeof(row.name), "%s", name);
     must(store_adapter_insert(bench->store, &row), "adapter");
     *session = (struct core_session){

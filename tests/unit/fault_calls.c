@@ -43,10 +43,12 @@ enum status __wrap_keymanager_wrap(struct keymanager *keymanager,
                                    const struct secret *plaintext, struct buffer *ret_wrapped);
 enum status __real_keymanager_unwrap(struct keymanager *keymanager,
                                      const struct wrap_binding *binding, struct wrapped wrapped,
-                                     struct secret *ret_plaintext);
+                                     struct secret *ret_plaintext,
+                                     struct buffer *ret_rewrapped);
 enum status __wrap_keymanager_unwrap(struct keymanager *keymanager,
                                      const struct wrap_binding *binding, struct wrapped wrapped,
-                                     struct secret *ret_plaintext);
+                                     struct secret *ret_plaintext,
+                                     struct buffer *ret_rewrapped);
 
 enum status __wrap_store_get(struct store_session *session, int64_t adapter, const struct uuid *id,
                              struct stored_object **ret_object)
@@ -76,9 +78,11 @@ enum status __wrap_keymanager_wrap(struct keymanager *keymanager,
 
 enum status __wrap_keymanager_unwrap(struct keymanager *keymanager,
                                      const struct wrap_binding *binding, struct wrapped wrapped,
-                                     struct secret *ret_plaintext)
+                                     struct secret *ret_plaintext,
+                                     struct buffer *ret_rewrapped)
 {
     return fault_now(&calls)
                ? call_status
-               : __real_keymanager_unwrap(keymanager, binding, wrapped, ret_plaintext);
+               : __real_keymanager_unwrap(keymanager, binding, wrapped, ret_plaintext,
+                                              ret_rewrapped);
 }

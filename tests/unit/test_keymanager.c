@@ -99,11 +99,13 @@ static void assert_refused(const struct fixture *fixture, const struct sealing *
         fail_msg("\"%s\" has no \"%s\"", error.text, expected);
 }
 
+static const struct root_key_wish wish = {.now = NOW};
+
 static struct uuid create_root_key(struct keymanager *keymanager)
 {
     struct uuid id;
     struct error error = {0};
-    if (keymanager_create_root_key(keymanager, NOW, &id, &error) != STATUS_OK)
+    if (keymanager_create_root_key(keymanager, &wish, &id, &error) != STATUS_OK)
         fail_msg("%s", error.text);
     return id;
 }
@@ -135,7 +137,7 @@ static void assert_unwraps(struct keymanager *keymanager, const struct wrap_bind
                            const struct buffer *wrapped, struct bytes plaintext)
 {
     struct secret opened = {0};
-    assert_int_equal(keymanager_unwrap(keymanager, binding, wrapped_of(wrapped), &opened),
+    assert_int_equal(keymanager_unwrap(keymanager, binding, wrapped_of(wrapped), &opened, NULL),
                      STATUS_OK);
     assert_true(bytes_equal(secret_bytes(&opened), plaintext));
     secret_free(&opened);
@@ -145,7 +147,7 @@ static void assert_not_unwrapped(struct keymanager *keymanager, const struct wra
                                  struct bytes blob, enum status status)
 {
     struct secret opened = {0};
-    assert_int_equal(keymanager_unwrap(keymanager, binding, (struct wrapped){blob}, &opened),
+    assert_int_equal(keymanager_unwrap(keymanager, binding, (struct wrapped){blob}, &opened, NULL),
                      status);
     assert_null(opened.data);
 }
@@ -404,7 +406,7 @@ static void test_memory_failure(void **state)
                          STATUS_KEY_MANAGER_UNAVAILABLE);
     assert_int_equal(keymanager_root_key_info(keymanager, &binding.root_key, &info),
                      STATUS_KEY_MANAGER_UNAVAILABLE);
-    assert_int_equal(keymanager_create_root_key(keymanager, NOW, &id, &error),
+    assert_int_equal(keymanager_create_root_key(keymanager, &wish, &id, &error),
                      STATUS_KEY_MANAGER_UNAVAILABLE);
     keymanager_memory_fail(keymanager, STATUS_OK);
     assert_unwraps(keymanager, &binding, &wrapped, key_bytes);
@@ -899,7 +901,7 @@ static void test_file_write_fails(void **state)
     read_file(fixture->path, &before);
     snprintf(path, sizeof(path), "%s.new", fixture->path);
     assert_int_equal(mkdir(path, 0700), 0); /* in the way */
-    assert_int_equal(keymanager_create_root_key(keymanager, NOW, &id, &error), STATUS_IO);
+    assert_int_equal(keymanager_create_root_key(keymanager, &wish, &id, &error), STATUS_IO);
     assert_true(uuid_equal(&id, &unchanged));
     assert_non_null(strstr(error.text, ".new"));
     read_file(fixture->path, &after);
@@ -925,7 +927,7 @@ static void test_file_conflict(void **state)
     struct uuid kept = create_root_key(one);
     struct uuid id;
     struct error error = {0};
-    assert_int_equal(keymanager_create_root_key(two, NOW, &id, &error), STATUS_CONFLICT);
+    assert_int_equal(keymanager_create_root_key(two, &wish, &id, &error), STATUS_CONFLICT);
     assert_non_null(strstr(error.text, "another process"));
     keymanager_close(two);
     (void)create_root_key(one);
@@ -1051,7 +1053,7 @@ static void test_known_files(void **state)
     write_hex(fixture->path, known_by_key);
     keymanager = open_with(fixture, &fixture->by_key, false);
     assert_known_content(keymanager);
-    assert_int_equal(keymanager_create_root_key(keymanager, NOW, &id, &error), STATUS_OK);
+    assert_int_equal(keymanager_create_root_key(keymanager, &wish, &id, &error), STATUS_OK);
     keymanager_close(keymanager);
     read_file(fixture->path, &file);
     assert_int_equal(file.data[55], 8); /* the generation, which was 7 */
@@ -1084,7 +1086,7 @@ static bool wrap_and_unwrap(struct worker *worker)
         return false;
     bool good =
         keymanager_wrap(worker->keymanager, &worker->binding, &secret, &wrapped) == STATUS_OK &&
-        keymanager_unwrap(worker->keymanager, &worker->binding, wrapped_of(&wrapped), &opened) ==
+        keymanager_unwrap(worker->keymanager, &worker->binding, wrapped_of(&wrapped), &opened, NULL) ==
             STATUS_OK &&
         secret_equal(&secret, &opened);
     secret_free(&opened);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening the API: what it works with. */
+#ifndef KMIPD_API_OPEN_H
+#define KMIPD_API_OPEN_H
+
+#include "api/api.h"
+#include "audit/audit.h"
+#include "base/clock.h"
+#include "core/core.h"
+#include "keymanager/keymanagers.h"
+#include "kms/kms.h"
+#include "store/store.h"
+
+struct upkeep;
+
+/* What kmipd's own commands (POST /api/v2/kmipd/...) are carried out by: the daemon. The handler
+ * is given the command's name ("adapter create") and its checked arguments, and answers with a JSON
+ * result or an error. */
+struct api_commands {
+    void *context;
+    enum status (*run)(void *context, struct store_session *session, const char *command,
+                       const json_t *arguments, json_t *ret_result, struct error *error);
+};
+
+/* All borrowed; must outlive the API. */
+struct api_context {
+    struct kms *kms;
+    struct store *store;
+    struct core *core;
+    struct audit *audit;
+    struct clock *clock;
+    struct upkeep *upkeep;
+    const struct keymanagers *keymanagers;
+    enum keymanager_code local;  /* where the root keys of the served API live */
+    const char *token_key_file;  /* RSA private key in PEM, mode 0600, made when missing */
+    const char *issuer;          /* "https://kms.example.com:8443", for tokens and CRNs; no slash */
+    const char *region;          /* for CRNs; "local" */
+    struct uuid instance;        /* the instance GUID */
+    struct uuid account;         /* for CRNs and tokens */
+    unsigned token_seconds;      /* life of an access token; 60 to 3600 */
+    unsigned threads;            /* of api_submit() */
+};
+
+enum status api_open(const struct api_context *context, struct api **ret_api,
+                     struct error *error) MUST_USE;
+/* Ends the threads after what they are at. NULL is fine. */
+void api_close(struct api *api);
+
+#endif
