@@ -287,7 +287,7 @@ class Kmipd(Server):
         log = Path(f"{state}.log")
         with log.open("ab") as output:
             process = _start([binary, "--config", configuration, "--state", state,
-                              "--listen", f"127.0.0.1:{port}"],
+                              "--listen", f"127.0.0.1:{port}", "--admin", "off"],
                              programs.cores.server, stdout=output, stderr=output)
         wait_until_listening(process, port, "kmipd", log)
         super().__init__("kmipd", process, port,

@@ -31,21 +31,22 @@ const struct config_section config_sections[] = {
 };
 const size_t config_section_count = ARRAY_COUNT(config_sections);
 
-struct config_name config_row_name(const struct config_row *row)
+struct config_name config_written_name(const char *name)
 {
-    struct config_name name;
-    (void)snprintf(name.text, sizeof(name.text), "%.60s", row->name);
-    for (char *at = name.text; *at != '\0'; at++)
+    struct config_name written;
+    (void)snprintf(written.text, sizeof(written.text), "%.60s", name);
+    for (char *at = written.text; *at != '\0'; at++)
         if (*at == '_')
             *at = '-';
-    return name;
+    return written;
 }
 
 struct config_name config_key_name(enum config_key key)
 {
     struct config_name name;
-    (void)snprintf(name.text, sizeof(name.text), "[%.20s] %.70s", config_rows[key].section,
-                   config_row_name(&config_rows[key]).text);
+    (void)snprintf(name.text, sizeof(name.text), "[%.20s] %.70s",
+                   config_written_name(config_rows[key].section).text,
+                   config_written_name(config_rows[key].name).text);
     return name;
 }
 
@@ -79,6 +80,54 @@ enum status config_set(struct config *config, enum config_key key, struct bytes 
                      (const char *)value.data, memory);
 }
 
+/* A service that is named needs all of these. */
+static enum status check_key_protect(const char *section, const char *url, const char *iam_url,
+                                     const char *instance, const char *api_key_file,
+                                     struct error *error)
+{
+    const struct {
+        const char *name;
+        const char *value;
+    } needed[] = {{"instance", instance}, {"api-key-file", api_key_file}};
+    if (url[0] == '\0')
+        return STATUS_OK;
+    for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
+        if (needed[i].value[0] == '\0')
+            return error_set(error, STATUS_INVALID_ARGUMENT, "[%s] url needs [%s] %s", section,
+                             section, needed[i].name);
+    if (strncmp(url, "https://", 8) != 0 || strncmp(iam_url, "https://", 8) != 0)
+        return error_set(error, STATUS_INVALID_ARGUMENT,
+                         "[%s] url and iam-url must begin with https://", section);
+    return STATUS_OK;
+}
+
+/* New adapters need the key manager that is to hold their root keys. */
+static enum status check_key_manager(const struct config *config, struct error *error)
+{
+    const struct {
+        enum config_word word;
+        const char *section;
+        const char *key;
+        const char *value;
+    } needs[] = {
+        {CONFIG_KEYS_PKCS11, "pkcs11", "module", config->pkcs11_module},
+        {CONFIG_KEYS_KEY_PROTECT, "key-protect", "url", config->key_protect_url},
+        {CONFIG_KEYS_KEY_PROTECT_2, "key-protect-2", "url", config->key_protect_2_url},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(needs); i++)
+        if (config->keys_key_manager == needs[i].word && needs[i].value[0] == '\0')
+            return error_set(error, STATUS_INVALID_ARGUMENT, "[keys] key-manager = %s needs [%s] %s",
+                             needs[i].section, needs[i].section, needs[i].key);
+    enum status status =
+        check_key_protect("key-protect", config->key_protect_url, config->key_protect_iam_url,
+                          config->key_protect_instance, config->key_protect_api_key_file, error);
+    if (status == STATUS_OK)
+        status = check_key_protect("key-protect-2", config->key_protect_2_url,
+                                   config->key_protect_2_iam_url, config->key_protect_2_instance,
+                                   config->key_protect_2_api_key_file, error);
+    return status;
+}
+
 enum status config_check(const struct config *config, struct error *error)
 {
     if (config->keys_sealing == CONFIG_SEALING_PASSPHRASE_FILE &&
@@ -94,7 +143,7 @@ enum status config_check(const struct config *config, struct error *error)
                          "[limits] object-max is more than a %dth of [server] secure-memory, in "
                          "which several objects must find room at one time: raise secure-memory",
                          OBJECTS_IN_SECURE_MEMORY);
-    return STATUS_OK;
+    return check_key_manager(config, error);
 }
 
 size_t config_differences(const struct config *a, const struct config *b,

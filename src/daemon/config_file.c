@@ -51,11 +51,12 @@ static void list_names(const struct config_section *section, char *text, size_t 
     struct buffer list;
     buffer_over(&list, text, size - 1);
     for (size_t i = 0; section == NULL && i < config_section_count; i++)
-        buffer_append_format(&list, "%s[%s]", list.size > 0 ? ", " : "", config_sections[i].name);
+        buffer_append_format(&list, "%s[%s]", list.size > 0 ? ", " : "",
+                             config_written_name(config_sections[i].name).text);
     for (size_t i = 0; section != NULL && i < CONFIG_KEY_COUNT; i++)
         if (strcmp(config_rows[i].section, section->name) == 0)
             buffer_append_format(&list, "%s%s", list.size > 0 ? ", " : "",
-                                 config_row_name(&config_rows[i]).text);
+                                 config_written_name(config_rows[i].name).text);
     text[list.size] = '\0';
 }
 
@@ -64,7 +65,7 @@ static void read_section(struct reading *reading, struct bytes line)
     struct bytes name = trim(bytes_of(line.data + 1, line.size - 2));
     reading->section = NULL;
     for (size_t i = 0; i < config_section_count; i++)
-        if (bytes_equal_text(name, config_sections[i].name))
+        if (bytes_equal_text(name, config_written_name(config_sections[i].name).text))
             reading->section = &config_sections[i];
     reading->in_unknown_section = reading->section == NULL;
     if (reading->section != NULL)
@@ -79,7 +80,7 @@ static const struct config_row *find_row(const struct config_section *section, s
 {
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++)
         if (strcmp(config_rows[i].section, section->name) == 0 &&
-            bytes_equal_text(name, config_row_name(&config_rows[i]).text))
+            bytes_equal_text(name, config_written_name(config_rows[i].name).text))
             return &config_rows[i];
     return NULL;
 }
@@ -117,7 +118,8 @@ static void read_key(struct reading *reading, struct bytes line, const uint8_t *
     char allowed[800];
     list_names(reading->section, allowed, sizeof(allowed));
     mistake(reading, "there is no key %.*s in [%s]; its keys are %s",
-            (int)(name.size < 80 ? name.size : 80), (const char *)name.data, reading->section->name,
+            (int)(name.size < 80 ? name.size : 80), (const char *)name.data,
+            config_written_name(reading->section->name).text,
             allowed);
 }
 

@@ -67,7 +67,7 @@ static void print_key(FILE *file, const struct config *config, const struct conf
     row->type->print((const char *)config + row->offset, &text);
     value[text.size] = '\0';
     bool is_default = strcmp(value, row->default_text) == 0;
-    fprintf(file, "%s%s =%s%s\n", is_default ? "#" : "", config_row_name(row).text,
+    fprintf(file, "%s%s =%s%s\n", is_default ? "#" : "", config_written_name(row->name).text,
             value[0] != '\0' ? " " : "", value);
 }
 
@@ -78,7 +78,7 @@ bool config_print(const struct config *config, FILE *file)
     for (size_t s = 0; s < config_section_count; s++) {
         fputc('\n', file);
         print_comment(file, config_sections[s].text);
-        fprintf(file, "[%s]\n", config_sections[s].name);
+        fprintf(file, "[%s]\n", config_written_name(config_sections[s].name).text);
         for (size_t i = 0; i < CONFIG_KEY_COUNT; i++)
             if (strcmp(config_rows[i].section, config_sections[s].name) == 0)
                 print_key(file, config, &config_rows[i]);
@@ -124,7 +124,7 @@ static void manual_key(FILE *file, const struct config_row *row)
 {
     char allowed[600];
     fputs(".TP\n.B ", file);
-    print_roff(file, config_row_name(row).text);
+    print_roff(file, config_written_name(row->name).text);
     fputc('\n', file);
     print_roff(file, row->text);
     fputc('\n', file);
@@ -172,7 +172,7 @@ bool config_print_manual(FILE *file)
     fputs(manual_head, file);
     for (size_t s = 0; s < config_section_count; s++) {
         fputs(".SH [", file);
-        print_roff(file, config_sections[s].name);
+        print_roff(file, config_written_name(config_sections[s].name).text);
         fputs("]\n", file);
         print_roff(file, config_sections[s].text);
         fputc('\n', file);

@@ -38,7 +38,7 @@ struct config_choice {
 };
 
 struct config_section {
-    const char *name;
+    const char *name; /* with '_' where the file has '-' */
     const char *text;
 };
 
@@ -51,7 +51,7 @@ extern const struct config_type config_type_TEXT, config_type_PATH, config_type_
     config_type_ADDRESS, config_type_INTEGER, config_type_SIZE, config_type_DURATION,
     config_type_BOOLEAN, config_type_WORD;
 
-/* A key's name as the file writes it. */
-struct config_name config_row_name(const struct config_row *row);
+/* The name of a key or a section as the file writes it. */
+struct config_name config_written_name(const char *name);
 
 #endif

@@ -5,6 +5,7 @@
 
 static const struct option long_options[] = {
     {"listen", required_argument, NULL, 'l'},
+    {"admin", required_argument, NULL, 'a'},
     {"state", required_argument, NULL, 's'},
     {"config", required_argument, NULL, 'c'},
     {"check-config", no_argument, NULL, 'k'},
@@ -22,6 +23,8 @@ static const char help[] =
     "A KMIP key management server for VMware vSphere, vSAN and other KMIP clients.\n"
     "\n"
     "  --listen ADDRESS:PORT   serve here (default 127.0.0.1:5696)\n"
+    "  --admin ADDRESS:PORT    serve the administration API here, over HTTPS (default\n"
+    "                          127.0.0.1:8443); 'off' serves it to kmipctl on this machine alone\n"
     "  --state DIRECTORY       keep everything here; made on the first start (default ./state)\n"
     "  --config FILE           read this configuration, see kmipd.conf(5)\n"
     "  --check-config          name the mistakes in the configuration, and end\n"
@@ -38,6 +41,9 @@ static bool take_option(struct options *options, int option)
     switch (option) {
     case 'l':
         options->listen = optarg;
+        return true;
+    case 'a':
+        options->admin = optarg;
         return true;
     case 's':
         options->state = optarg;
@@ -110,6 +116,14 @@ enum exit_code options_read_config(const struct options *options, struct config 
         !set_from_option(ret_config, CONFIG_KEY_server_state, "--state", options->state, report,
                          context))
         return EXIT_CONFIG;
+    bool off = options->admin != NULL && strcmp(options->admin, "off") == 0;
+    if (off)
+        ret_config->admin_enabled = false;
+    else if (!set_from_option(ret_config, CONFIG_KEY_admin_listen, "--admin", options->admin,
+                              report, context))
+        return EXIT_CONFIG;
+    else if (options->admin != NULL)
+        ret_config->admin_enabled = true;
     struct error error = {0};
     if (config_check(ret_config, &error) == STATUS_OK)
         return EXIT_GOOD;

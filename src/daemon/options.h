@@ -26,7 +26,8 @@ enum options_task {
 struct options {
     enum options_task task;
     const char *config_path; /* NULL: none */
-    const char *listen;      /* NULL: not on the command line */
+    const char *listen;
+    const char *admin;      /* NULL: not on the command line */
     const char *state;
     const char *reseal_path; /* of TASK_RESEAL */
 };

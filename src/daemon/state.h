@@ -21,7 +21,10 @@
     STATE_FILE(SERVER_KEY, "server.key")                  \
     STATE_FILE(ROOT_KEYS, "root-keys.sealed")             \
     STATE_FILE(SEALING_KEY, "root-keys.key")              \
+    STATE_FILE(TPM_SEALING, "root-keys.tpm")              \
     STATE_FILE(STORE, "store.db")                         \
+    STATE_FILE(KEYS, "keys.db")                           \
+    STATE_FILE(TOKEN_KEY, "token.key")                    \
     STATE_FILE(AUDIT, "audit")                            \
     STATE_FILE(CLIENTS, "clients")                        \
     STATE_FILE(CLIENT_CERTIFICATE, "clients/default.pem") \

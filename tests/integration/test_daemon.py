@@ -45,7 +45,8 @@ def run(*arguments, **options) -> subprocess.CompletedProcess:
 
 def refuses(state, *words: str, arguments=(), code=FAILED, listen=None) -> str:
     """A start that must fail: with this exit code, and one line for people that says `words`."""
-    done = run("--state", state, "--listen", listen or f"127.0.0.1:{free_port()}", *arguments)
+    done = run("--state", state, "--listen", listen or f"127.0.0.1:{free_port()}",
+               "--admin", "off", *arguments)
     assert done.returncode == code, done.stderr
     said = [TIME_STAMP.match(line) for line in done.stderr.splitlines()]
     complaints = [match.group(2) for match in said if match and match.group(1) == "CRITICAL"]
@@ -148,7 +149,7 @@ def test_first_start_may_be_killed_at_any_instant(built, tmp_path):
     state, chance = tmp_path / "state", random.Random(5)
     for _ in range(12):
         process = subprocess.Popen(
-            [program("kmipd"), "--state", state, "--listen", f"127.0.0.1:{free_port()}"],
+            [program("kmipd"), "--state", state, "--listen", f"127.0.0.1:{free_port()}", "--admin", "off"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -386,7 +387,7 @@ def test_too_little_locked_memory(state):
             folder.chmod(0o711)
     shutil.copy(program("kmipd"), state.parent / "kmipd")
     done = subprocess.run(
-        [state.parent / "kmipd", "--state", state, "--listen", f"127.0.0.1:{free_port()}"],
+        [state.parent / "kmipd", "--state", state, "--listen", f"127.0.0.1:{free_port()}", "--admin", "off"],
         preexec_fn=in_child,
         stderr=subprocess.PIPE,
         universal_newlines=True,

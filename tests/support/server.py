@@ -65,14 +65,18 @@ class Server:
         arguments: Tuple[str, ...] = (),
         environment: Optional[Dict[str, str]] = None,
         command: Optional[Tuple[str, ...]] = None,
+        admin: bool = False,
     ):
-        """`command`: another binary than kmipd's usual one, and what runs it."""
+        """`command`: another binary than kmipd's usual one, and what runs it. `admin`: serve the
+        administration API over HTTPS as well, on `admin_port`."""
         self.state = state
         self.command = command or (program("kmipd"),)
         self.arguments = arguments
         self.environment = {**os.environ, **(environment or {})}
         self.host = "127.0.0.1"
         self.port = 0
+        self.admin = admin
+        self.admin_port = 0
         self.process: Optional[subprocess.Popen] = None
         self.log_path = state.parent / f"{state.name}.log"
 
@@ -116,7 +120,9 @@ class Server:
     def _spawn(self, port: int) -> None:
         self.port = port
         self.state.parent.mkdir(parents=True, exist_ok=True)
-        listen = ("--listen", f"{self.host}:{port}")
+        self.admin_port = free_port() if self.admin else 0
+        admin = f"{self.host}:{self.admin_port}" if self.admin else "off"
+        listen = ("--listen", f"{self.host}:{port}", "--admin", admin)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [*self.command, *listen, "--state", self.state, *self.arguments],
