@@ -50,6 +50,7 @@ struct api_call {
     struct store_session *session;  /* of the calling thread */
     int64_t now;                    /* milliseconds since 1970, read once */
     char parameters[API_PARAMETERS_MAX][256]; /* {id} and the like of the route, decoded */
+    unsigned roles;                 /* what the route asks for, bits of api_role */
     json_t *body;                   /* parsed; NULL: absent, empty or the literal null */
     /* For the audit record; set as soon as known. */
     const char *action;             /* "kms.secrets.wrap" of the route */
@@ -125,7 +126,9 @@ bool api_parse_time(const char *text, int64_t *ret_milliseconds);
  * instance as a whole) or adapter (NULL). */
 bool api_may(const struct api_call *call, unsigned roles, const char *key_ring,
              const char *adapter);
-/* The same, and 401 when not (Key Protect answers 401 for a missing permission). */
+/* The same, and 401 when not (Key Protect answers 401 for a missing permission). The router has
+ * only seen that some grant has one of `call->roles`, for whatever key ring or adapter: the handler
+ * asks again for the one that it is about. */
 bool api_require(struct api_call *call, unsigned roles, const char *key_ring,
                  const char *adapter);
 

@@ -8,6 +8,17 @@
 /* The bytes after which the text form has a hyphen (RFC 9562 §4). */
 static const uint8_t group_sizes[] = {4, 2, 2, 2, 6};
 
+enum status uuid_make_random(struct uuid *ret_uuid)
+{
+    struct uuid uuid;
+    if (RAND_bytes(uuid.bytes, UUID_SIZE) != 1)
+        return STATUS_CRYPTO_FAILED;
+    uuid.bytes[6] = (uint8_t)(0x40 | (uuid.bytes[6] & 0x0F));
+    uuid.bytes[8] = (uint8_t)(0x80 | (uuid.bytes[8] & 0x3F));
+    *ret_uuid = uuid;
+    return STATUS_OK;
+}
+
 enum status uuid_make(int64_t milliseconds, struct uuid *ret_uuid)
 {
     struct uuid uuid;

@@ -18,6 +18,9 @@ struct uuid {
  * randomness. Any thread. */
 enum status uuid_make(int64_t milliseconds, struct uuid *ret_uuid) MUST_USE;
 
+/* A new version 4 UUID: random, and telling nothing. As uuid_make(). */
+enum status uuid_make_random(struct uuid *ret_uuid) MUST_USE;
+
 /* The 36 lower-case characters of RFC 9562 §4 and a NUL. */
 void uuid_text(const struct uuid *uuid, char ret_text[static UUID_TEXT_LENGTH + 1]);
 
