@@ -180,6 +180,7 @@ static void store_begin(struct bench *bench)
     if (store_open_sqlite(bench->options->path, &options, &bench->store, &error) != STATUS_OK)
         errx(EXIT_FAILURE, "%s", error_text(&error));
     snprintf(bench->adapter.name, sizeof bench->adapter.name, "bench");
+    bench->adapter.key_manager = 1;
     if (uuid_make(wall_ms(), &bench->adapter.uuid) != STATUS_OK ||
         store_adapter_insert(bench->store, &bench->adapter) != STATUS_OK)
         errx(EXIT_FAILURE, "cannot make an adapter");

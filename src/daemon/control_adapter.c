@@ -87,6 +87,7 @@ static enum status check_new_name(struct control_call *call, const char *name)
 static enum status fill_row(struct control_call *call, const char *name, struct adapter_row *row)
 {
     row->created = clock_now(&call->daemon->clock);
+    row->key_manager = KEYMANAGER_SEALED_FILE;
     (void)snprintf(row->name, sizeof(row->name), "%s", name);
     enum status status =
         take_text(call, "description", row->description, sizeof(row->description));

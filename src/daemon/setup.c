@@ -37,7 +37,8 @@ static enum status make_adapter(struct daemon *daemon, struct adapter_row *row, 
 {
     *row = (struct adapter_row){.created = clock_now(&daemon->clock),
                                 .name = SETUP_ADAPTER,
-                                .description = "made by the first start"};
+                                .description = "made by the first start",
+                                .key_manager = KEYMANAGER_SEALED_FILE};
     enum status status = uuid_make(row->created, &row->uuid);
     if (status != STATUS_OK)
         return failed(error, status, "make an adapter");

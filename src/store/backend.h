@@ -30,6 +30,12 @@ struct backend_page {
     int64_t next; /* the `after` to go on with; 0: nothing is behind */
 };
 
+/* As backend_page, of objects whose record is due, each with the record's row. */
+struct backend_due {
+    struct backend_page page;
+    struct record_row rows[BACKEND_PAGE_MAX];
+};
+
 enum backend_certificate_key {
     BACKEND_CERTIFICATE_NAME,
     BACKEND_CERTIFICATE_ID,
@@ -57,6 +63,17 @@ struct backend_type {
                                 store_visit_certificate *visit, void *context);
     enum status (*value_get)(struct backend_reader *reader, const char *name, void *ret_value,
                              size_t capacity, size_t *ret_size);
+    enum status (*record_get)(struct backend_reader *reader, const struct uuid *object,
+                              struct record_row *ret_row);
+    /* The visitor does not use the reader. */
+    enum status (*records)(struct backend_reader *reader, int64_t adapter,
+                           const struct uuid *after, size_t limit, store_visit_record *visit,
+                           void *context);
+    /* As find(). */
+    enum status (*records_due)(struct backend_reader *reader, int64_t adapter, int64_t after,
+                               size_t limit, struct backend_due *ret_due);
+    enum status (*records_left)(struct backend_reader *reader, const struct record_left *after,
+                                size_t limit, struct record_left *ret_left, size_t *ret_count);
 
     /* ---- Writing ---- */
     enum status (*begin)(struct backend *backend);
@@ -69,16 +86,24 @@ struct backend_type {
     enum status (*release)(struct backend *backend);
     enum status (*undo)(struct backend *backend);
 
-    /* `object` is as it shall stand; sets its sequence. EXISTS, NAME_EXISTS, NOT_FOUND (adapter). */
+    /* `object` is as it shall stand, and has what it takes of change->row; sets its sequence.
+     * EXISTS, NAME_EXISTS, NOT_FOUND (adapter). */
     enum status (*insert)(struct backend *backend, struct stored_object *object,
-                          const struct store_term *terms, size_t term_count);
+                          const struct store_change *change);
     /* `object` is as it shall stand, its version one more than the one to replace; sets its
      * sequence and object type. OBJECT_NOT_FOUND, CONFLICT, NAME_EXISTS. */
     enum status (*update)(struct backend *backend, struct stored_object *object,
-                          const struct store_term *terms, size_t term_count);
+                          const struct store_change *change);
+    /* OBJECT_NOT_FOUND. */
+    enum status (*record_put)(struct backend *backend, const struct record_row *row);
+    enum status (*record_remove)(struct backend *backend, const struct uuid *object);
+    enum status (*record_left_remove)(struct backend *backend, const struct record_left *left);
 
     enum status (*adapter_insert)(struct backend *backend, struct adapter_row *row);
+    /* Writes what store_adapter_update() says. */
     enum status (*adapter_update)(struct backend *backend, const struct adapter_row *row);
+    /* Writes key_manager and root_key. */
+    enum status (*adapter_move)(struct backend *backend, const struct adapter_row *row);
     /* Deletes the adapter with what belongs to it; or, when that is much, a part of its objects,
      * and *ret_more tells to call again. PERMISSION_DENIED, NOT_FOUND. */
     enum status (*adapter_delete)(struct backend *backend, int64_t adapter, bool *ret_more);

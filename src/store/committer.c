@@ -70,7 +70,7 @@ static bool reserve_images(struct committer *committer, size_t more)
     return true;
 }
 
-/* Copies the row as it will stand. */
+/* Copies the row as it will stand, for an insertion or an update. */
 static enum status add_image(struct committer *committer, const struct store_change *change)
 {
     struct object_row row = change->row;
@@ -84,16 +84,27 @@ static enum status add_image(struct committer *committer, const struct store_cha
 
 /* ---- One transaction ---- */
 
+static enum status apply_record(struct committer *committer, const struct store_change *change)
+{
+    const struct record_row row = {.object = change->row.id,
+                                   .adapter = change->row.adapter,
+                                   .key_manager = change->record_key_manager,
+                                   .record = *change->record,
+                                   .version = change->row.version};
+    return committer->backend->type->record_put(committer->backend, &row);
+}
+
 static enum status apply_change(struct committer *committer, const struct store_change *change)
 {
+    if (change->kind == STORE_RECORD)
+        return apply_record(committer, change);
     enum status status = add_image(committer, change);
     if (status != STATUS_OK)
         return status;
     const struct backend_type *type = committer->backend->type;
     struct stored_object *object = committer->images[committer->image_count - 1].object;
-    if (change->kind == STORE_INSERT)
-        return type->insert(committer->backend, object, change->terms, change->term_count);
-    return type->update(committer->backend, object, change->terms, change->term_count);
+    return change->kind == STORE_INSERT ? type->insert(committer->backend, object, change)
+                                        : type->update(committer->backend, object, change);
 }
 
 static enum status apply_changes(struct committer *committer,
@@ -170,7 +181,7 @@ static enum status apply_group(struct committer *committer, struct store_transac
 static void tell_cache_begin(struct committer *committer)
 {
     for (size_t i = 0; i < committer->image_count; i++)
-        if (committer->images[i].kind == STORE_UPDATE)
+        if (committer->images[i].kind != STORE_INSERT)
             store_cache_write_begin(committer->cache, &committer->images[i].object->row.id);
     if (committer->effects & ORDER_CLEARS_CACHE)
         store_cache_clear_begin(committer->cache);
@@ -184,7 +195,7 @@ static void tell_cache_end(struct committer *committer, bool committed)
     bool keep = committed && !clears; /* what was cleared may have been made in this very group */
     for (size_t i = 0; i < committer->image_count; i++) {
         struct stored_object *object = committer->images[i].object;
-        if (committer->images[i].kind == STORE_UPDATE)
+        if (committer->images[i].kind != STORE_INSERT)
             store_cache_write_end(committer->cache, &object->row.id, keep ? object : NULL);
         else if (keep)
             store_cache_add(committer->cache, object);

@@ -57,6 +57,8 @@ struct memory {
     struct table adapters;  /* struct adapter_row by id */
     struct table certificates;
     struct table values;
+    struct table records; /* struct record_row by object */
+    struct table left;    /* struct record_left */
     int64_t last_sequence;
     int64_t last_adapter;
     struct replacement *log; /* of the transaction */
@@ -122,6 +124,21 @@ static int compare_values(const void *left, const void *right)
     const struct value_record *a = left;
     const struct value_record *b = right;
     return strcmp(a->name, b->name);
+}
+
+static int compare_records(const void *left, const void *right)
+{
+    const struct record_row *a = left;
+    const struct record_row *b = right;
+    return memcmp(a->object.bytes, b->object.bytes, UUID_SIZE);
+}
+
+static int compare_left(const void *left, const void *right)
+{
+    const struct record_left *a = left;
+    const struct record_left *b = right;
+    int order = compare_numbers(a->key_manager, b->key_manager);
+    return order != 0 ? order : memcmp(a->record.bytes, b->record.bytes, UUID_SIZE);
 }
 
 static void free_object_record(void *row)
@@ -363,15 +380,111 @@ static struct adapter_row *find_adapter(const struct memory *memory, int64_t ada
     return find_row(&memory->adapters, &key);
 }
 
+/* ---- Records ---- */
+
+static struct record_row *find_record(const struct memory *memory, const struct uuid *object)
+{
+    const struct record_row key = {.object = *object};
+    return find_row(&memory->records, &key);
+}
+
+static void *copy_row(const void *row, size_t size)
+{
+    void *copy = malloc(size);
+    if (copy != NULL)
+        memcpy(copy, row, size);
+    return copy;
+}
+
+static enum status remove_left(struct memory *memory, const struct record_left *left)
+{
+    struct record_left *old = find_row(&memory->left, left);
+    return old == NULL ? STATUS_OK : replace(memory, &memory->left, old, NULL);
+}
+
+static enum status leave_record(struct memory *memory, const struct record_row *row)
+{
+    const struct record_left left = {row->key_manager, row->record};
+    if (find_row(&memory->left, &left) != NULL)
+        return STATUS_OK;
+    struct record_left *copy = copy_row(&left, sizeof(left));
+    return copy == NULL ? STATUS_NO_MEMORY : replace(memory, &memory->left, NULL, copy);
+}
+
+static bool same_record(const struct record_row *a, const struct record_row *b)
+{
+    return a->key_manager == b->key_manager && uuid_equal(&a->record, &b->record);
+}
+
+static enum status put_record(struct memory *memory, struct record_row row)
+{
+    if (row.key_manager == 0)
+        row.key_manager = find_adapter(memory, row.adapter)->key_manager;
+    const struct record_left left = {row.key_manager, row.record};
+    struct record_row *old = find_record(memory, &row.object);
+    enum status status = STATUS_OK;
+    if (old != NULL && !same_record(old, &row))
+        status = leave_record(memory, old);
+    if (status == STATUS_OK)
+        status = remove_left(memory, &left);
+    if (status != STATUS_OK)
+        return status;
+    struct record_row *copy = copy_row(&row, sizeof(row));
+    return copy == NULL ? STATUS_NO_MEMORY : replace(memory, &memory->records, old, copy);
+}
+
+static enum status put_record_of(struct memory *memory, const struct object_row *object,
+                                 const struct store_change *change)
+{
+    if (change->record == NULL)
+        return STATUS_OK;
+    return put_record(memory, (struct record_row){.object = object->id,
+                                                  .adapter = object->adapter,
+                                                  .key_manager = change->record_key_manager,
+                                                  .record = *change->record,
+                                                  .version = object->version});
+}
+
+static enum status memory_record_put(struct backend *backend, const struct record_row *row)
+{
+    struct memory *memory = memory_of(backend);
+    const struct object_record *object = find_object(memory, &row->object);
+    if (object == NULL || object->object->row.adapter != row->adapter)
+        return STATUS_OBJECT_NOT_FOUND;
+    return put_record(memory, *row);
+}
+
+static enum status memory_record_remove(struct backend *backend, const struct uuid *object)
+{
+    struct memory *memory = memory_of(backend);
+    struct record_row *old = find_record(memory, object);
+    return old == NULL ? STATUS_OK : replace(memory, &memory->records, old, NULL);
+}
+
+static enum status memory_record_left_remove(struct backend *backend,
+                                             const struct record_left *left)
+{
+    return remove_left(memory_of(backend), left);
+}
+
+static bool is_due(const struct object_row *object, const struct record_row *record)
+{
+    if (object_state_destroyed(object->state))
+        return record != NULL;
+    return record == NULL ? object->wrapped.blob.size > 0 : record->version != object->version;
+}
+
+/* ---- Writing objects ---- */
+
 static enum status memory_insert(struct backend *backend, struct stored_object *object,
-                                 const struct store_term *terms, size_t term_count)
+                                 const struct store_change *change)
 {
     struct memory *memory = memory_of(backend);
     if (find_object(memory, &object->row.id) != NULL)
         return STATUS_EXISTS;
     if (find_adapter(memory, object->row.adapter) == NULL)
         return STATUS_NOT_FOUND;
-    struct object_record *record = make_record(object, terms, term_count);
+    struct object_record *record = make_record(object, change->terms, change->term_count);
     if (record == NULL)
         return STATUS_NO_MEMORY;
     if (name_taken(memory, record)) {
@@ -379,11 +492,12 @@ static enum status memory_insert(struct backend *backend, struct stored_object *
         return STATUS_NAME_EXISTS;
     }
     object->row.sequence = ++memory->last_sequence;
-    return replace_object(memory, NULL, record);
+    enum status status = replace_object(memory, NULL, record);
+    return status != STATUS_OK ? status : put_record_of(memory, &object->row, change);
 }
 
 static enum status memory_update(struct backend *backend, struct stored_object *object,
-                                 const struct store_term *terms, size_t term_count)
+                                 const struct store_change *change)
 {
     struct memory *memory = memory_of(backend);
     struct object_record *old = find_object(memory, &object->row.id);
@@ -393,14 +507,17 @@ static enum status memory_update(struct backend *backend, struct stored_object *
         return STATUS_CONFLICT;
     object->row.sequence = old->object->row.sequence;
     object->row.object_type = old->object->row.object_type;
-    struct object_record *record = make_record(object, terms, term_count);
+    bool keeps = change->kind == STORE_REWRAP;
+    struct object_record *record = make_record(object, keeps ? old->terms : change->terms,
+                                               keeps ? old->term_count : change->term_count);
     if (record == NULL)
         return STATUS_NO_MEMORY;
     if (name_taken(memory, record)) {
         free_object_record(record);
         return STATUS_NAME_EXISTS;
     }
-    return replace_object(memory, old, record);
+    enum status status = replace_object(memory, old, record);
+    return status != STATUS_OK ? status : put_record_of(memory, &object->row, change);
 }
 
 /* ---- Adapters, certificates, values ---- */
@@ -443,12 +560,27 @@ static enum status memory_adapter_update(struct backend *backend, const struct a
         return STATUS_NOT_FOUND;
     struct adapter_row changed = *row;
     changed.uuid = old->uuid;
+    changed.key_manager = old->key_manager;
     changed.root_key = old->root_key;
     changed.created = old->created;
     if (adapter_taken(memory, &changed))
         return STATUS_EXISTS;
     struct adapter_row *copy = copy_adapter(&changed);
     return copy == NULL ? STATUS_NO_MEMORY : replace(memory, &memory->adapters, old, copy);
+}
+
+static enum status memory_adapter_move(struct backend *backend, const struct adapter_row *row)
+{
+    struct memory *memory = memory_of(backend);
+    struct adapter_row *old = find_adapter(memory, row->id);
+    if (old == NULL)
+        return STATUS_NOT_FOUND;
+    struct adapter_row *copy = copy_adapter(old);
+    if (copy == NULL)
+        return STATUS_NO_MEMORY;
+    copy->key_manager = row->key_manager;
+    copy->root_key = row->root_key;
+    return replace(memory, &memory->adapters, old, copy);
 }
 
 static bool has_live_objects(const struct memory *memory, int64_t adapter)
@@ -462,6 +594,15 @@ static bool has_live_objects(const struct memory *memory, int64_t adapter)
     return false;
 }
 
+static enum status delete_record(struct memory *memory, const struct uuid *object)
+{
+    struct record_row *row = find_record(memory, object);
+    if (row == NULL)
+        return STATUS_OK;
+    enum status status = leave_record(memory, row);
+    return status != STATUS_OK ? status : replace(memory, &memory->records, row, NULL);
+}
+
 static enum status delete_objects(struct memory *memory, int64_t adapter)
 {
     enum status status = STATUS_OK;
@@ -469,7 +610,9 @@ static enum status delete_objects(struct memory *memory, int64_t adapter)
         struct object_record *record = memory->objects.rows[i];
         if (record->object->row.adapter != adapter)
             continue;
-        status = replace(memory, &memory->objects, record, NULL);
+        status = delete_record(memory, &record->object->row.id);
+        if (status == STATUS_OK)
+            status = replace(memory, &memory->objects, record, NULL);
         if (status == STATUS_OK)
             status = replace(memory, &memory->sequences, record, NULL);
     }
@@ -759,6 +902,83 @@ static enum status memory_value_get(struct backend_reader *reader, const char *n
     return status;
 }
 
+static enum status memory_record_get(struct backend_reader *reader, const struct uuid *object,
+                                     struct record_row *ret_row)
+{
+    read_lock(reader);
+    const struct record_row *row = find_record(reader->memory, object);
+    if (row != NULL)
+        *ret_row = *row;
+    read_unlock(reader);
+    return row != NULL ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+static enum status memory_records(struct backend_reader *reader, int64_t adapter,
+                                  const struct uuid *after, size_t limit,
+                                  store_visit_record *visit, void *context)
+{
+    read_lock(reader);
+    const struct table *table = &reader->memory->records;
+    size_t i = 0;
+    if (after != NULL) {
+        const struct record_row key = {.object = *after};
+        i = position(table, &key);
+        i += find_row(table, &key) != NULL;
+    }
+    for (; limit > 0 && i < table->count; i++) {
+        const struct record_row *row = table->rows[i];
+        if (adapter != 0 && row->adapter != adapter)
+            continue;
+        if (!visit(context, row))
+            break;
+        limit--;
+    }
+    read_unlock(reader);
+    return STATUS_OK;
+}
+
+static enum status memory_records_due(struct backend_reader *reader, int64_t adapter,
+                                      int64_t after, size_t limit, struct backend_due *ret_due)
+{
+    read_lock(reader);
+    const struct table *table = &reader->memory->sequences;
+    struct backend_page *page = &ret_due->page;
+    struct stored_object first = {.row.sequence = after + 1};
+    const struct object_record key = {.object = &first};
+    for (size_t i = position(table, &key); i < table->count; i++) {
+        const struct object_record *record = table->rows[i];
+        const struct object_row *object = &record->object->row;
+        const struct record_row *row = find_record(reader->memory, &object->id);
+        if (object->adapter != adapter || !is_due(object, row))
+            continue;
+        if (page->count == limit) {
+            page->next = page->objects[page->count - 1]->row.sequence;
+            break;
+        }
+        ret_due->rows[page->count] =
+            row != NULL ? *row : (struct record_row){.object = object->id, .adapter = adapter};
+        stored_object_hold(record->object);
+        page->objects[page->count++] = record->object;
+    }
+    read_unlock(reader);
+    return STATUS_OK;
+}
+
+static enum status memory_records_left(struct backend_reader *reader,
+                                       const struct record_left *after, size_t limit,
+                                       struct record_left *ret_left, size_t *ret_count)
+{
+    read_lock(reader);
+    const struct table *table = &reader->memory->left;
+    size_t count = 0;
+    size_t i = position(table, after);
+    for (i += find_row(table, after) != NULL; i < table->count && count < limit; i++)
+        memcpy(&ret_left[count++], table->rows[i], sizeof(*ret_left));
+    read_unlock(reader);
+    *ret_count = count;
+    return STATUS_OK;
+}
+
 /* ---- Opening ---- */
 
 static void free_table(struct table *table)
@@ -777,6 +997,8 @@ static void memory_close(struct backend *backend)
     free_table(&memory->adapters);
     free_table(&memory->certificates);
     free_table(&memory->values);
+    free_table(&memory->records);
+    free_table(&memory->left);
     free(memory->log);
     (void)pthread_rwlock_destroy(&memory->lock);
     free(memory);
@@ -792,6 +1014,10 @@ static const struct backend_type memory_type = {
     .adapters = memory_adapters,
     .certificates = memory_certificates,
     .value_get = memory_value_get,
+    .record_get = memory_record_get,
+    .records = memory_records,
+    .records_due = memory_records_due,
+    .records_left = memory_records_left,
     .begin = memory_begin,
     .commit = memory_commit,
     .rollback = memory_rollback,
@@ -800,8 +1026,12 @@ static const struct backend_type memory_type = {
     .undo = memory_undo,
     .insert = memory_insert,
     .update = memory_update,
+    .record_put = memory_record_put,
+    .record_remove = memory_record_remove,
+    .record_left_remove = memory_record_left_remove,
     .adapter_insert = memory_adapter_insert,
     .adapter_update = memory_adapter_update,
+    .adapter_move = memory_adapter_move,
     .adapter_delete = memory_adapter_delete,
     .certificate_insert = memory_certificate_insert,
     .certificate_delete = memory_certificate_delete,
@@ -823,6 +1053,8 @@ enum status store_open_memory(struct store **ret_store, struct error *error)
     memory->adapters = (struct table){.compare = compare_adapters, .free_row = free};
     memory->certificates = (struct table){.compare = compare_certificates, .free_row = free};
     memory->values = (struct table){.compare = compare_values, .free_row = free};
+    memory->records = (struct table){.compare = compare_records, .free_row = free};
+    memory->left = (struct table){.compare = compare_left, .free_row = free};
     const struct store_options options = {.cache_bytes = 0};
     return store_open_backend(&memory->backend, &options, ret_store, error);
 }

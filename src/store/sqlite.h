@@ -87,6 +87,10 @@ enum read_statement {
     READ_ADAPTERS,
     READ_CERTIFICATES,
     READ_VALUE,
+    READ_RECORD,
+    READ_RECORDS,
+    READ_RECORDS_DUE,
+    READ_RECORDS_LEFT,
     READ_STATEMENT_COUNT,
 };
 
@@ -114,6 +118,25 @@ enum status sqlite_value_get(struct backend_reader *reader, const char *name, vo
 enum status sqlite_find(struct backend_reader *reader, const struct store_query *query,
                         struct backend_page *ret_page);
 
+/* Reads one object of an adapter, which an index knows: else STORE_CORRUPT. */
+enum status sqlite_read_at(struct connection *connection, int64_t adapter, int64_t sequence,
+                           struct stored_object **ret_object);
+
+/* ---- sqlite_record.c ---- */
+
+enum status sqlite_record_get(struct backend_reader *reader, const struct uuid *object,
+                              struct record_row *ret_row);
+enum status sqlite_records(struct backend_reader *reader, int64_t adapter,
+                           const struct uuid *after, size_t limit, store_visit_record *visit,
+                           void *context);
+enum status sqlite_records_due(struct backend_reader *reader, int64_t adapter, int64_t after,
+                               size_t limit, struct backend_due *ret_due);
+enum status sqlite_records_left(struct backend_reader *reader, const struct record_left *after,
+                                size_t limit, struct record_left *ret_left, size_t *ret_count);
+enum status sqlite_record_put(struct backend *backend, const struct record_row *row);
+enum status sqlite_record_remove(struct backend *backend, const struct uuid *object);
+enum status sqlite_record_left_remove(struct backend *backend, const struct record_left *left);
+
 /* ---- sqlite_write.c ---- */
 
 enum status sqlite_begin(struct backend *backend);
@@ -123,14 +146,15 @@ enum status sqlite_mark(struct backend *backend);
 enum status sqlite_release(struct backend *backend);
 enum status sqlite_undo(struct backend *backend);
 enum status sqlite_insert(struct backend *backend, struct stored_object *object,
-                          const struct store_term *terms, size_t term_count);
+                          const struct store_change *change);
 enum status sqlite_update(struct backend *backend, struct stored_object *object,
-                          const struct store_term *terms, size_t term_count);
+                          const struct store_change *change);
 
 /* ---- sqlite_admin.c ---- */
 
 enum status sqlite_adapter_insert(struct backend *backend, struct adapter_row *row);
 enum status sqlite_adapter_update(struct backend *backend, const struct adapter_row *row);
+enum status sqlite_adapter_move(struct backend *backend, const struct adapter_row *row);
 enum status sqlite_adapter_delete(struct backend *backend, int64_t adapter, bool *ret_more);
 enum status sqlite_certificate_insert(struct backend *backend, const struct certificate_row *row);
 enum status sqlite_certificate_delete(struct backend *backend, int64_t adapter,
@@ -177,7 +201,9 @@ enum write_statement {
     WRITE_CLASS_ADD,
     WRITE_ADAPTER_INSERT,
     WRITE_ADAPTER_UPDATE,
+    WRITE_ADAPTER_MOVE,
     WRITE_ADAPTER_FIND,
+    WRITE_ADAPTER_KEY_MANAGER,
     WRITE_ADAPTER_LIVE,
     WRITE_ADAPTER_DELETE_CLASSES,
     WRITE_ADAPTER_DELETE_CERTIFICATES,
@@ -187,6 +213,11 @@ enum write_statement {
     WRITE_CERTIFICATE_DELETE_ID,
     WRITE_CERTIFICATE_DELETE_FINGERPRINT,
     WRITE_VALUE_PUT,
+    WRITE_RECORD_PUT,
+    WRITE_RECORD_DUE,
+    WRITE_RECORD_REMOVE,
+    WRITE_RECORD_LEAVE,
+    WRITE_RECORD_LEFT_REMOVE,
     WRITE_STATEMENT_COUNT,
 };
 
@@ -218,6 +249,13 @@ static inline struct sqlite_store *sqlite_store_of(struct backend *backend)
 {
     return CONTAINER_OF(backend, struct sqlite_store, backend);
 }
+
+/* Puts the record of a change for the object in `row`, if the change has one; else what record the
+ * object has is due. */
+enum status sqlite_record_of_change(struct sqlite_store *store, const struct object_row *row,
+                                    const struct store_change *change) MUST_USE;
+/* Removes the record of an object whose row goes, and leaves it behind. */
+enum status sqlite_record_leave(struct sqlite_store *store, const struct uuid *object) MUST_USE;
 
 /* Deletes one of an adapter's objects, whichever. OBJECT_NOT_FOUND: it has none. */
 enum status sqlite_delete_any(struct sqlite_store *store, int64_t adapter) MUST_USE;

@@ -23,6 +23,7 @@ enum status sqlite_adapter_insert(struct backend *backend, struct adapter_row *r
     sql_bind(&call, row->created);
     sql_bind_text(&call, row->username);
     sql_bind_text(&call, row->password_hash);
+    sql_bind(&call, row->key_manager);
     enum status status = sql_run(&call);
     if (status == STATUS_OK)
         row->id = sqlite3_last_insert_rowid(writer->db);
@@ -37,6 +38,15 @@ enum status sqlite_adapter_update(struct backend *backend, const struct adapter_
     sql_bind_text(&call, row->description);
     sql_bind_text(&call, row->username);
     sql_bind_text(&call, row->password_hash);
+    return run_on_row(&call);
+}
+
+enum status sqlite_adapter_move(struct backend *backend, const struct adapter_row *row)
+{
+    struct sql_call call = sql_start(&sqlite_store_of(backend)->writer, WRITE_ADAPTER_MOVE);
+    sql_bind(&call, row->id);
+    sql_bind(&call, row->key_manager);
+    sql_bind_bytes(&call, uuid_bytes(&row->root_key));
     return run_on_row(&call);
 }
 

@@ -122,11 +122,11 @@ static enum status find_classes(struct search *search)
     return status != STATUS_OK ? status : added;
 }
 
-static enum status read_at(struct search *search, int64_t sequence,
+enum status sqlite_read_at(struct connection *connection, int64_t adapter, int64_t sequence,
                            struct stored_object **ret_object)
 {
-    struct object_row row = {.adapter = search->query->adapter, .sequence = sequence};
-    struct sql_call call = sql_start(search->connection, READ_OBJECT_AT);
+    struct object_row row = {.adapter = adapter, .sequence = sequence};
+    struct sql_call call = sql_start(connection, READ_OBJECT_AT);
     sql_bind(&call, sequence);
     enum status copied = STATUS_STORE_CORRUPT; /* an index knows it: it must be there */
     struct stored_object *object = NULL;
@@ -160,7 +160,8 @@ static enum status fill_page(struct search *search, struct backend_page *page)
             page->next = match - 1;
             return STATUS_OK;
         }
-        enum status status = read_at(search, match, &page->objects[page->count]);
+        enum status status = sqlite_read_at(search->connection, search->query->adapter, match,
+                                            &page->objects[page->count]);
         if (status != STATUS_OK)
             return status;
         page->count++;

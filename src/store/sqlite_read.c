@@ -20,10 +20,25 @@ const char *const sqlite_read_sql[READ_STATEMENT_COUNT] = {
                      " WHERE adapter = ?1 AND count > 0",
     [READ_COUNTS] = "SELECT state, count FROM object_class WHERE adapter = ?1",
     [READ_ADAPTERS] = "SELECT id, uuid, name, description, root_key, created, username,"
-                      " password_hash FROM adapter ORDER BY name",
+                      " password_hash, key_manager FROM adapter ORDER BY name",
     [READ_CERTIFICATES] = "SELECT id, adapter, name, fingerprint, der, created FROM certificate"
                           " WHERE ?1 IN (0, adapter) ORDER BY name, adapter",
     [READ_VALUE] = "SELECT value FROM value WHERE name = ?1",
+    [READ_RECORD] = "SELECT object, adapter, key_manager, record, version, withdrawn FROM record"
+                    " WHERE object = ?1",
+    [READ_RECORDS] = "SELECT object, adapter, key_manager, record, version, withdrawn FROM record"
+                     " WHERE object > ?2 AND ?1 IN (0, adapter) ORDER BY object LIMIT ?3",
+    [READ_RECORDS_DUE] =
+        "SELECT o.sequence FROM object o INDEXED BY object_by_class"
+        " LEFT JOIN record r INDEXED BY record_by_sequence"
+        " ON r.adapter = ?1 AND r.sequence = o.sequence"
+        " WHERE o.adapter = ?1 AND o.object_type = ?2 AND o.state = ?3"
+        " AND o.sequence >= ?4 AND o.sequence < ?5"
+        " AND (r.due = 1 OR (r.due IS NULL AND ?3 NOT IN (5, 6) AND length(o.wrapped) > 0))"
+        " ORDER BY o.sequence LIMIT ?6",
+    [READ_RECORDS_LEFT] = "SELECT key_manager, record FROM record_left"
+                          " WHERE (key_manager, record) > (?1, ?2)"
+                          " ORDER BY key_manager, record LIMIT ?3",
 };
 
 enum status sqlite_reader_open(struct backend *backend, struct backend_reader **ret_reader)
@@ -105,6 +120,7 @@ static void read_adapter(struct sql_call *call, struct adapter_row *row)
     row->created = sql_column(call);
     sql_column_text(call, row->username, sizeof(row->username));
     sql_column_text(call, row->password_hash, sizeof(row->password_hash));
+    row->key_manager = (uint32_t)sql_column(call);
 }
 
 enum status sqlite_adapters(struct backend_reader *reader, store_visit_adapter *visit,

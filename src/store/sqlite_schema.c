@@ -14,6 +14,10 @@
  * object_name holds the unique terms of objects that are not destroyed; its key is the constraint.
  * object_class counts the objects of each class: a count by walking would take seconds at ten
  * million, and Locate must know in which classes to look.
+ *
+ * record.sequence is its object's, and record.due tells that the object has another version by now
+ * or is destroyed: so that what is due is found in the two indexes by sequence side by side,
+ * without the rows. The key manager of adapters from before there was a choice is the sealed file.
  */
 #include "store/sqlite.h"
 
@@ -73,6 +77,25 @@ const char *const sqlite_migrations[] = {
     "CREATE TABLE value ("
     " name TEXT PRIMARY KEY,"
     " value BLOB NOT NULL"
+    ") STRICT, WITHOUT ROWID;",
+
+    "ALTER TABLE adapter ADD COLUMN key_manager INTEGER NOT NULL DEFAULT 1"
+    " CHECK (key_manager > 0);"
+    "CREATE TABLE record ("
+    " object BLOB PRIMARY KEY CHECK (length(object) = 16),"
+    " adapter INTEGER NOT NULL,"
+    " sequence INTEGER NOT NULL,"
+    " key_manager INTEGER NOT NULL,"
+    " record BLOB NOT NULL CHECK (length(record) = 16),"
+    " version INTEGER NOT NULL,"
+    " withdrawn INTEGER NOT NULL,"
+    " due INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX record_by_sequence ON record (adapter, sequence, due);"
+    "CREATE TABLE record_left ("
+    " key_manager INTEGER NOT NULL,"
+    " record BLOB NOT NULL CHECK (length(record) = 16),"
+    " PRIMARY KEY (key_manager, record)"
     ") STRICT, WITHOUT ROWID;",
 };
 

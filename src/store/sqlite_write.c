@@ -33,10 +33,13 @@ const char *const sqlite_write_sql[WRITE_STATEMENT_COUNT] = {
                         " ON CONFLICT (adapter, object_type, state)"
                         " DO UPDATE SET count = count + excluded.count",
     [WRITE_ADAPTER_INSERT] = "INSERT INTO adapter (uuid, name, description, root_key, created,"
-                             " username, password_hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                             " username, password_hash, key_manager)"
+                             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [WRITE_ADAPTER_UPDATE] = "UPDATE adapter SET name = ?2, description = ?3, username = ?4,"
                              " password_hash = ?5 WHERE id = ?1",
+    [WRITE_ADAPTER_MOVE] = "UPDATE adapter SET key_manager = ?2, root_key = ?3 WHERE id = ?1",
     [WRITE_ADAPTER_FIND] = "SELECT 1 FROM adapter WHERE id = ?1",
+    [WRITE_ADAPTER_KEY_MANAGER] = "SELECT key_manager FROM adapter WHERE id = ?1",
     [WRITE_ADAPTER_LIVE] = "SELECT coalesce(sum(count), 0) FROM object_class"
                            " WHERE adapter = ?1 AND state NOT IN (5, 6)",
     [WRITE_ADAPTER_DELETE_CLASSES] = "DELETE FROM object_class WHERE adapter = ?1",
@@ -51,6 +54,15 @@ const char *const sqlite_write_sql[WRITE_STATEMENT_COUNT] = {
                                              " WHERE adapter = ?1 AND fingerprint = ?2",
     [WRITE_VALUE_PUT] = "INSERT INTO value (name, value) VALUES (?1, ?2)"
                         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    [WRITE_RECORD_PUT] = "INSERT OR REPLACE INTO record (object, adapter, sequence, key_manager,"
+                         " record, version, withdrawn, due)"
+                         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [WRITE_RECORD_DUE] = "UPDATE record SET due = 1 WHERE object = ?1",
+    [WRITE_RECORD_REMOVE] = "DELETE FROM record WHERE object = ?1",
+    [WRITE_RECORD_LEAVE] = "INSERT OR IGNORE INTO record_left (key_manager, record)"
+                           " SELECT key_manager, record FROM record WHERE object = ?1",
+    [WRITE_RECORD_LEFT_REMOVE] = "DELETE FROM record_left"
+                                 " WHERE key_manager = ?1 AND record = ?2",
 };
 
 static enum status run_plain(struct sqlite_store *store, enum write_statement statement)
@@ -311,16 +323,19 @@ static enum status insert_with(struct sqlite_store *store, struct object_row *ro
 }
 
 enum status sqlite_insert(struct backend *backend, struct stored_object *object,
-                          const struct store_term *terms, size_t term_count)
+                          const struct store_change *change)
 {
+    struct sqlite_store *store = sqlite_store_of(backend);
     struct term_lists lists;
     bool live = !object_state_destroyed(object->row.state);
-    enum status status = make_lists(terms, term_count, live, &lists);
+    enum status status = make_lists(change->terms, change->term_count, live, &lists);
     if (status != STATUS_OK)
         return status;
-    status = insert_with(sqlite_store_of(backend), &object->row, &lists);
+    status = insert_with(store, &object->row, &lists);
     free_lists(&lists);
-    return status;
+    if (status != STATUS_OK || change->record == NULL)
+        return status;
+    return sqlite_record_of_change(store, &object->row, change);
 }
 
 struct former {
@@ -380,21 +395,31 @@ static enum status update_with(struct sqlite_store *store, struct object_row *ro
     return status != STATUS_OK ? status : change_class(store, row, row->state, 1);
 }
 
+/* An update as the change says. */
+static enum status update_terms(struct sqlite_store *store, struct object_row *row,
+                                const struct former *former, const struct store_change *change)
+{
+    struct term_lists lists = {0};
+    bool live = !object_state_destroyed(row->state);
+    enum status status = make_lists(change->terms, change->term_count, live, &lists);
+    if (status == STATUS_OK)
+        status = update_with(store, row, former, &lists);
+    free_lists(&lists);
+    return status;
+}
+
 enum status sqlite_update(struct backend *backend, struct stored_object *object,
-                          const struct store_term *terms, size_t term_count)
+                          const struct store_change *change)
 {
     struct sqlite_store *store = sqlite_store_of(backend);
     struct former former = {0};
-    struct term_lists lists = {0};
-    bool live = !object_state_destroyed(object->row.state);
     enum status status = find_former(store, &object->row, &former);
     if (status == STATUS_OK)
-        status = make_lists(terms, term_count, live, &lists);
-    if (status == STATUS_OK)
-        status = update_with(store, &object->row, &former, &lists);
-    free_lists(&lists);
+        status = change->kind == STORE_REWRAP
+                     ? update_with(store, &object->row, &former, &former.lists)
+                     : update_terms(store, &object->row, &former, change);
     free_lists(&former.lists);
-    return status;
+    return status != STATUS_OK ? status : sqlite_record_of_change(store, &object->row, change);
 }
 
 static enum status find_any(struct sqlite_store *store, int64_t adapter, struct object_row *row)
@@ -414,6 +439,8 @@ static enum status delete_former(struct sqlite_store *store, const struct object
 {
     const struct term_lists none = {0};
     enum status status = replace_lists(store, row, &former->lists, &none);
+    if (status == STATUS_OK)
+        status = sqlite_record_leave(store, &row->id);
     if (status != STATUS_OK)
         return status;
     struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_DELETE);

@@ -233,6 +233,8 @@ static enum status run_adapter_insert(struct backend *backend, void *argument)
 
 enum status store_adapter_insert(struct store *store, struct adapter_row *row)
 {
+    if (row->key_manager == 0)
+        return STATUS_INVALID_ARGUMENT;
     struct adapter_row inserted = *row; /* its id counts only once it is committed */
     enum status status =
         committer_run(store->committer, ORDER_CHANGES_GENERATION, run_adapter_insert, &inserted);
@@ -250,6 +252,20 @@ enum status store_adapter_update(struct store *store, const struct adapter_row *
 {
     struct adapter_row updated = *row;
     return committer_run(store->committer, ORDER_CHANGES_GENERATION, run_adapter_update, &updated);
+}
+
+static enum status run_adapter_move(struct backend *backend, void *argument)
+{
+    return backend->type->adapter_move(backend, argument);
+}
+
+enum status store_adapter_move(struct store *store, int64_t adapter, uint32_t key_manager,
+                               const struct uuid *root_key)
+{
+    if (key_manager == 0)
+        return STATUS_INVALID_ARGUMENT;
+    struct adapter_row moved = {.id = adapter, .key_manager = key_manager, .root_key = *root_key};
+    return committer_run(store->committer, ORDER_CHANGES_GENERATION, run_adapter_move, &moved);
 }
 
 struct deletion {
@@ -443,6 +459,110 @@ enum status store_certificates(struct store_session *session, int64_t adapter,
             break;
     free_certificates(list.first);
     return status;
+}
+
+/* ---- Records ---- */
+
+static enum status run_record_put(struct backend *backend, void *argument)
+{
+    return backend->type->record_put(backend, argument);
+}
+
+enum status store_record_put(struct store *store, const struct record_row *row)
+{
+    struct record_row put = *row;
+    return committer_run(store->committer, ORDER_PLAIN, run_record_put, &put);
+}
+
+static enum status run_record_remove(struct backend *backend, void *argument)
+{
+    return backend->type->record_remove(backend, argument);
+}
+
+enum status store_record_remove(struct store *store, const struct uuid *object)
+{
+    struct uuid removed = *object;
+    return committer_run(store->committer, ORDER_PLAIN, run_record_remove, &removed);
+}
+
+static enum status run_record_left_remove(struct backend *backend, void *argument)
+{
+    return backend->type->record_left_remove(backend, argument);
+}
+
+enum status store_record_left_remove(struct store *store, const struct record_left *left)
+{
+    struct record_left removed = *left;
+    return committer_run(store->committer, ORDER_PLAIN, run_record_left_remove, &removed);
+}
+
+enum status store_record_get(struct store_session *session, const struct uuid *object,
+                             struct record_row *ret_row)
+{
+    return outcome(session->store, type_of(session)->record_get(session->reader, object, ret_row));
+}
+
+struct record_list {
+    struct record_row *rows;
+    size_t count;
+};
+
+static bool gather_record(void *context, const struct record_row *row)
+{
+    struct record_list *list = context;
+    list->rows[list->count++] = *row;
+    return true;
+}
+
+/* Part by part, each gathered before it is shown: a visitor may use the session. */
+enum status store_records(struct store_session *session, int64_t adapter, const struct uuid *after,
+                          size_t limit, store_visit_record *visit, void *context)
+{
+    struct record_row rows[BACKEND_PAGE_MAX];
+    struct record_list list = {.rows = rows, .count = BACKEND_PAGE_MAX};
+    while (limit > 0 && list.count == BACKEND_PAGE_MAX) {
+        list.count = 0;
+        size_t part = limit < BACKEND_PAGE_MAX ? limit : BACKEND_PAGE_MAX;
+        enum status status = type_of(session)->records(session->reader, adapter, after, part,
+                                                       gather_record, &list);
+        if (status != STATUS_OK)
+            return outcome(session->store, status);
+        for (size_t i = 0; i < list.count; i++)
+            if (!visit(context, &rows[i]))
+                return STATUS_OK;
+        limit -= list.count;
+        after = &rows[list.count - 1].object;
+    }
+    return STATUS_OK;
+}
+
+/* One page at a call: what is due is changed before the next is asked for. */
+enum status store_records_due(struct store_session *session, int64_t adapter, int64_t after,
+                              size_t limit, store_visit_due *visit, void *context,
+                              int64_t *ret_next)
+{
+    struct backend_due due = {0};
+    size_t part = limit < BACKEND_PAGE_MAX ? limit : BACKEND_PAGE_MAX;
+    enum status status =
+        type_of(session)->records_due(session->reader, adapter, after, part, &due);
+    if (status != STATUS_OK)
+        return outcome(session->store, status);
+    size_t visited = 0;
+    bool more = true;
+    for (; more && visited < due.page.count; visited++)
+        more = visit(context, due.page.objects[visited], &due.rows[visited]);
+    *ret_next = next_after(&due.page, visited);
+    release_page(&due.page);
+    return STATUS_OK;
+}
+
+enum status store_records_left(struct store_session *session, const struct record_left *after,
+                               size_t limit, struct record_left *ret_left, size_t *ret_count)
+{
+    static const struct record_left before_all = {0};
+    return outcome(session->store, type_of(session)->records_left(
+                                       session->reader, after != NULL ? after : &before_all, limit,
+                                       ret_left, ret_count));
 }
 
 /* ---- Small named values ---- */

@@ -95,7 +95,12 @@ enum status store_count(struct store_session *session, int64_t adapter,
 
 /* ---- Transactions ---- */
 
-enum store_change_kind { STORE_INSERT, STORE_UPDATE };
+enum store_change_kind {
+    STORE_INSERT,
+    STORE_UPDATE,
+    STORE_REWRAP, /* an update of `wrapped` alone: all else is as read, the terms stay */
+    STORE_RECORD, /* puts `record` for the object and version of `row`, which stays as it is */
+};
 
 struct store_change {
     enum store_change_kind kind;
@@ -106,6 +111,7 @@ struct store_change {
     const struct store_term *terms; /* replace all former ones */
     size_t term_count;
     const struct uuid *record; /* NULL, or the record that holds this version: see record_row */
+    uint32_t record_key_manager; /* which keeps it; 0: the adapter's */
 };
 
 /*
@@ -158,11 +164,14 @@ struct certificate_row {
     int64_t created;               /* milliseconds since 1970 */
 };
 
-/* STATUS_EXISTS: the name or UUID is taken. Sets row->id. */
+/* STATUS_EXISTS: the name or UUID is taken. INVALID_ARGUMENT: no key manager. Sets row->id. */
 enum status store_adapter_insert(struct store *store, struct adapter_row *row) MUST_USE;
-/* Writes name, description, key_manager, root_key, username and password_hash of row->id. EXISTS,
- * NOT_FOUND. */
+/* Writes name, description, username and password_hash of row->id. EXISTS, NOT_FOUND. */
 enum status store_adapter_update(struct store *store, const struct adapter_row *row) MUST_USE;
+/* Writes key_manager and root_key alone, so that neither it nor an update takes back the other.
+ * NOT_FOUND, INVALID_ARGUMENT: no key manager. */
+enum status store_adapter_move(struct store *store, int64_t adapter, uint32_t key_manager,
+                               const struct uuid *root_key) MUST_USE;
 /*
  * Deletes an adapter with its certificates, and its destroyed objects. STATUS_PERMISSION_DENIED
  * while it has objects that are not destroyed. NOT_FOUND. The certificates go first; if it has
@@ -200,19 +209,22 @@ uint64_t store_generation(struct store *store);
 
 /*
  * Where an adapter's key manager keeps records (keymanager/keymanager.h), there is one row for each
- * object that has one. An object has at most one; it goes when the object's row goes.
+ * object that has one. An object has at most one; it goes when the object's row goes. A record that
+ * loses its row, because another takes its place or the object's row goes, is one left behind
+ * until it is taken away in the key manager: it would bring a destroyed object back.
  */
 struct record_row {
     struct uuid object;
     int64_t adapter;
-    struct uuid record; /* the key manager's identifier */
+    uint32_t key_manager; /* keymanager_code: where the record is */
+    struct uuid record;   /* the key manager's identifier */
     int64_t version;    /* of the object, which the record holds */
     bool withdrawn;     /* taken out of service in the key manager: not to be given out */
 };
 
-/* Inserts or replaces the row of row->object. OBJECT_NOT_FOUND. */
+/* Inserts or replaces the row of row->object; key_manager 0 is the adapter's. OBJECT_NOT_FOUND. */
 enum status store_record_put(struct store *store, const struct record_row *row) MUST_USE;
-/* Removes the row; fine when there is none. */
+/* Removes the row, its record being gone; fine when there is none. */
 enum status store_record_remove(struct store *store, const struct uuid *object) MUST_USE;
 /* NOT_FOUND. */
 enum status store_record_get(struct store_session *session, const struct uuid *object,
@@ -226,14 +238,27 @@ enum status store_records(struct store_session *session, int64_t adapter,
                           void *context) MUST_USE;
 /*
  * Objects of an adapter whose record must be written anew or taken away: with key material and no
- * record, or a record of an older version; or destroyed and still with one. As store_find() by
- * sequence; `row->record` is all zero where there is none.
+ * record, or a record of another version; or destroyed and still with one. As store_find() by
+ * sequence; `row->record` is all zero where there is none. What is up to date costs one step in an
+ * index, and no call takes more than some ten milliseconds.
  */
 typedef bool store_visit_due(void *context, struct stored_object *object,
                              const struct record_row *row);
 enum status store_records_due(struct store_session *session, int64_t adapter, int64_t after,
                               size_t limit, store_visit_due *visit, void *context,
                               int64_t *ret_next) MUST_USE;
+
+struct record_left {
+    uint32_t key_manager;
+    struct uuid record;
+};
+/* Fills in at most `limit` of the records left behind that stand after `after` (NULL: from the
+ * first). */
+enum status store_records_left(struct store_session *session, const struct record_left *after,
+                               size_t limit, struct record_left *ret_left,
+                               size_t *ret_count) MUST_USE;
+/* It is gone in the key manager. Fine when it is not known. */
+enum status store_record_left_remove(struct store *store, const struct record_left *left) MUST_USE;
 
 /* ---- Small named values (server id, the audit log's last known head, ...) ---- */
 

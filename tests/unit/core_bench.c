@@ -19,7 +19,7 @@ static void must(enum status status, const char *what)
 
 void core_bench_adapter(struct core_bench *bench, const char *name, struct core_session *session)
 {
-    struct adapter_row row = {.created = NOW};
+    struct adapter_row row = {.created = NOW, .key_manager = KEYMANAGER_SEALED_FILE};
     must(uuid_make(NOW, &row.uuid), "uuid");
     const struct root_key_wish wish = {.now = NOW};
     must(keymanager_create_root_key(bench->keymanager, &wish, &row.root_key, NULL), "root key");

@@ -102,6 +102,7 @@ static struct uuid make_id(unsigned number)
 static struct adapter_row make_adapter(const char *name, unsigned number)
 {
     struct adapter_row row = {.uuid = make_id(0xA0000000u + number), .created = 1700000000000};
+    row.key_manager = 1 + number % 3;
     row.root_key = make_id(0xB0000000u + number);
     (void)snprintf(row.name, sizeof(row.name), "%s", name);
     return row;
@@ -1090,6 +1091,7 @@ static void test_adapter_comes_back_as_inserted(void **state)
                          STATUS_OK);
         assert_int_equal(read.id, row.id);
         assert_true(uuid_equal(&read.uuid, &row.uuid));
+        assert_int_equal(read.key_manager, row.key_manager);
         assert_true(uuid_equal(&read.root_key, &row.root_key));
         assert_string_equal(read.name, row.name);
         assert_string_equal(read.description, row.description);
@@ -1109,6 +1111,9 @@ static void test_adapter_names_and_uuids_are_unique(void **state)
     assert_int_equal(store_adapter_insert(fixture->store, &row), STATUS_EXISTS);
     row = make_adapter("Default", 3); /* names differ by case */
     assert_int_equal(store_adapter_insert(fixture->store, &row), STATUS_OK);
+    row = make_adapter("none", 4);
+    row.key_manager = 0;
+    assert_int_equal(store_adapter_insert(fixture->store, &row), STATUS_INVALID_ARGUMENT);
     struct adapter_row read = {.id = 17};
     assert_int_equal(store_adapter_find(fixture->session, BYTES_LITERAL("third"), &read),
                      STATUS_NOT_FOUND);
@@ -1130,6 +1135,7 @@ static void test_adapter_update(void **state)
                      STATUS_OK);
     const struct adapter_row original = make_adapter("default", 1);
     assert_true(uuid_equal(&read.uuid, &original.uuid));
+    assert_int_equal(read.key_manager, original.key_manager);
     assert_true(uuid_equal(&read.root_key, &original.root_key));
     assert_int_equal(read.created, original.created);
     assert_string_equal(read.description, "new");
@@ -1140,6 +1146,26 @@ static void test_adapter_update(void **state)
     row.id = 4711;
     (void)strcpy(row.name, "nobody");
     assert_int_equal(store_adapter_update(fixture->store, &row), STATUS_NOT_FOUND);
+}
+
+static void test_adapter_move(void **state)
+{
+    const struct fixture *fixture = *state;
+    const struct uuid root_key = make_id(0xC0000000u);
+    uint64_t generation = store_generation(fixture->store);
+    assert_int_equal(store_adapter_move(fixture->store, fixture->adapter, 4, &root_key), STATUS_OK);
+    assert_true(store_generation(fixture->store) > generation);
+    struct adapter_row read;
+    assert_int_equal(store_adapter_find(fixture->session, BYTES_LITERAL("default"), &read),
+                     STATUS_OK);
+    const struct adapter_row original = make_adapter("default", 1);
+    assert_int_equal(read.key_manager, 4);
+    assert_true(uuid_equal(&read.root_key, &root_key));
+    assert_true(uuid_equal(&read.uuid, &original.uuid));
+    assert_string_equal(read.description, original.description);
+    assert_int_equal(store_adapter_move(fixture->store, fixture->adapter, 0, &root_key),
+                     STATUS_INVALID_ARGUMENT);
+    assert_int_equal(store_adapter_move(fixture->store, 4711, 1, &root_key), STATUS_NOT_FOUND);
 }
 
 struct names {
@@ -1437,6 +1463,319 @@ static void test_everything_is_there_after_reopening(void **state)
     ASSERT_FINDS(fixture, &query, 1, 2, 3, 4, 5, 7, 9);
 }
 
+/* ---- Rewrapping ---- */
+
+static bool count_object(void *context, struct stored_object *object)
+{
+    size_t *count = context;
+    *count += object->row.sequence > 0;
+    return true;
+}
+
+static void test_rewrap_replaces_the_wrapped_key_alone(void **state)
+{
+    const struct fixture *fixture = *state;
+    const struct store_term terms[] = {{7, false}, {8, true}};
+    assert_int_equal(insert_with(fixture, 1, fixture->adapter, ACTIVE, terms, 2), STATUS_OK);
+    struct stored_object *object = get(fixture, 1);
+    struct store_change change = {.kind = STORE_REWRAP, .row = object->row};
+    change.row.wrapped.blob = BYTES_LITERAL("rewrapped");
+    assert_int_equal(store_commit(fixture->store, &change, 1), STATUS_OK);
+    assert_int_equal(store_commit(fixture->store, &change, 1), STATUS_CONFLICT);
+    stored_object_release(object);
+    object = get(fixture, 1);
+    assert_int_equal(object->row.version, 2);
+    assert_int_equal(object->row.state, ACTIVE);
+    assert_true(bytes_equal_text(object->row.attributes, "attributes"));
+    assert_true(bytes_equal_text(object->row.wrapped.blob, "rewrapped"));
+    stored_object_release(object);
+    assert_int_equal(insert_with(fixture, 2, fixture->adapter, ACTIVE, terms + 1, 1),
+                     STATUS_NAME_EXISTS);
+    const struct store_query query = {
+        .adapter = fixture->adapter, .terms = (uint64_t[]){7, 8}, .term_count = 2, .limit = 9};
+    size_t count = 0;
+    int64_t next;
+    assert_int_equal(store_find(fixture->session, &query, count_object, &count, &next), STATUS_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(update_with(fixture, 1, DESTROYED, NULL, 0), STATUS_OK); /* gives all up */
+    assert_int_equal(insert_with(fixture, 2, fixture->adapter, ACTIVE, terms, 2), STATUS_OK);
+}
+
+/* ---- Records ---- */
+
+static struct record_row make_record_row(const struct fixture *fixture, unsigned number,
+                                         int64_t version)
+{
+    return (struct record_row){.object = make_id(number),
+                               .adapter = fixture->adapter,
+                               .key_manager = 3,
+                               .record = make_id(0xD0000000u + number),
+                               .version = version};
+}
+
+static void put_record(const struct fixture *fixture, unsigned number, int64_t version)
+{
+    const struct record_row row = make_record_row(fixture, number, version);
+    assert_int_equal(store_record_put(fixture->store, &row), STATUS_OK);
+}
+
+static void assert_record(const struct fixture *fixture, const struct record_row *expected)
+{
+    struct record_row row;
+    assert_int_equal(store_record_get(fixture->session, &expected->object, &row), STATUS_OK);
+    assert_true(uuid_equal(&row.object, &expected->object));
+    assert_true(uuid_equal(&row.record, &expected->record));
+    assert_int_equal(row.adapter, expected->adapter);
+    assert_int_equal(row.key_manager, expected->key_manager);
+    assert_int_equal(row.version, expected->version);
+    assert_int_equal(row.withdrawn, expected->withdrawn);
+}
+
+static size_t left_behind(const struct fixture *fixture, struct record_left *ret_left)
+{
+    size_t count = 99;
+    assert_int_equal(store_records_left(fixture->session, NULL, 4, ret_left, &count), STATUS_OK);
+    return count;
+}
+
+static void test_record_rows_come_and_go(void **state)
+{
+    const struct fixture *fixture = *state;
+    insert(fixture, 1);
+    struct record_row row = make_record_row(fixture, 1, 1);
+    struct record_left left[4];
+    assert_int_equal(store_record_get(fixture->session, &row.object, &row), STATUS_NOT_FOUND);
+    assert_int_equal(store_record_put(fixture->store, &row), STATUS_OK);
+    assert_record(fixture, &row);
+    row.withdrawn = true;
+    assert_int_equal(store_record_put(fixture->store, &row), STATUS_OK);
+    assert_record(fixture, &row);
+    assert_int_equal(left_behind(fixture, left), 0); /* it was the same record */
+    assert_int_equal(store_record_remove(fixture->store, &row.object), STATUS_OK);
+    assert_int_equal(store_record_remove(fixture->store, &row.object), STATUS_OK);
+    assert_int_equal(store_record_get(fixture->session, &row.object, &row), STATUS_NOT_FOUND);
+    assert_int_equal(left_behind(fixture, left), 0); /* who removes the row removed the record */
+    row.object = make_id(2);
+    assert_int_equal(store_record_put(fixture->store, &row), STATUS_OBJECT_NOT_FOUND);
+    row.object = make_id(1);
+    row.adapter = fixture->other;
+    assert_int_equal(store_record_put(fixture->store, &row), STATUS_OBJECT_NOT_FOUND);
+}
+
+static void test_replaced_record_is_left_behind(void **state)
+{
+    const struct fixture *fixture = *state;
+    insert(fixture, 1);
+    put_record(fixture, 1, 1);
+    struct record_row row = make_record_row(fixture, 1, 1);
+    const struct record_left first = {row.key_manager, row.record};
+    struct record_left left[4];
+    row.record = make_id(0xE0000000u);
+    assert_int_equal(store_record_put(fixture->store, &row), STATUS_OK);
+    assert_int_equal(left_behind(fixture, left), 1);
+    assert_int_equal(left[0].key_manager, 3);
+    assert_true(uuid_equal(&left[0].record, &first.record));
+    put_record(fixture, 1, 1); /* the first is in use again: the second is left behind now */
+    assert_int_equal(left_behind(fixture, left), 1);
+    assert_true(uuid_equal(&left[0].record, &row.record));
+    assert_int_equal(store_record_left_remove(fixture->store, left), STATUS_OK);
+    assert_int_equal(store_record_left_remove(fixture->store, left), STATUS_OK);
+    assert_int_equal(left_behind(fixture, left), 0);
+}
+
+static void test_record_comes_with_its_change(void **state)
+{
+    const struct fixture *fixture = *state;
+    const struct uuid records[] = {make_id(0xE0000001u), make_id(0xE0000002u),
+                                   make_id(0xE0000003u)};
+    struct store_change change = make_insert(fixture, 1);
+    change.record = &records[0]; /* of the adapter's key manager, which is number 2 */
+    assert_int_equal(store_commit(fixture->store, &change, 1), STATUS_OK);
+    struct record_row row = make_record_row(fixture, 1, 1);
+    row.key_manager = 2;
+    row.record = records[0];
+    assert_record(fixture, &row);
+    change = make_update(fixture, 1, ACTIVE);
+    change.record = &records[1];
+    change.record_key_manager = 4;
+    assert_int_equal(store_commit(fixture->store, &change, 1), STATUS_OK);
+    row.key_manager = 4;
+    row.record = records[1];
+    row.version = 2;
+    assert_record(fixture, &row);
+    change = make_update(fixture, 1, ACTIVE);
+    change.kind = STORE_RECORD;
+    change.record = &records[2];
+    assert_int_equal(store_commit(fixture->store, &change, 1), STATUS_OK);
+    row.key_manager = 2;
+    row.record = records[2];
+    assert_record(fixture, &row);
+    assert_int_equal(version_of(fixture, 1), 2);
+    struct record_left left[4];
+    assert_int_equal(left_behind(fixture, left), 2);
+    size_t count = 0;
+    assert_int_equal(store_records_left(fixture->session, &left[0], 4, &left[2], &count),
+                     STATUS_OK);
+    assert_int_equal(count, 1);
+    assert_memory_equal(&left[1], &left[2], sizeof(left[1]));
+    change.row.id = make_id(9);
+    assert_int_equal(store_commit(fixture->store, &change, 1), STATUS_OBJECT_NOT_FOUND);
+}
+
+/* A refused transaction leaves the records as they were. */
+static void test_record_of_a_refused_change(void **state)
+{
+    const struct fixture *fixture = *state;
+    insert(fixture, 1);
+    put_record(fixture, 1, 1);
+    const struct uuid record = make_id(0xE0000001u);
+    struct store_change changes[] = {make_update(fixture, 1, ACTIVE), make_insert(fixture, 1)};
+    changes[0].record = &record;
+    assert_int_equal(store_commit(fixture->store, changes, 2), STATUS_EXISTS);
+    const struct record_row row = make_record_row(fixture, 1, 1);
+    assert_record(fixture, &row);
+    struct record_left left[4];
+    assert_int_equal(left_behind(fixture, left), 0);
+}
+
+struct due_list {
+    unsigned numbers[128];
+    bool recorded[128];
+    size_t count;
+};
+
+static bool note_due(void *context, struct stored_object *object, const struct record_row *row)
+{
+    struct due_list *list = context;
+    const struct uuid none = {{0}};
+    CHECK(uuid_equal(&object->row.id, &row->object));
+    list->recorded[list->count] = !uuid_equal(&row->record, &none);
+    const uint8_t *end = object->row.id.bytes + 14;
+    list->numbers[list->count++] = (unsigned)end[0] << 8 | end[1];
+    return true;
+}
+
+static struct due_list find_due(const struct fixture *fixture, size_t limit)
+{
+    struct due_list list = {0};
+    int64_t next = 0;
+    do {
+        assert_int_equal(store_records_due(fixture->session, fixture->adapter, next, limit,
+                                           note_due, &list, &next),
+                         STATUS_OK);
+    } while (next != 0);
+    return list;
+}
+
+static void test_what_is_due_is_found(void **state)
+{
+    const struct fixture *fixture = *state;
+    for (unsigned i = 1; i <= 8; i++)
+        insert(fixture, i);
+    for (unsigned i = 2; i <= 7; i++)
+        put_record(fixture, i, i == 3 ? 9 : 1);
+    assert_int_equal(update_with(fixture, 4, ACTIVE, NULL, 0), STATUS_OK);    /* older */
+    assert_int_equal(update_with(fixture, 5, DESTROYED, NULL, 0), STATUS_OK); /* to take away */
+    assert_int_equal(update_with(fixture, 8, DESTROYED_COMPROMISED, NULL, 0), STATUS_OK);
+    assert_int_equal(update_with(fixture, 6, ACTIVE, NULL, 0), STATUS_OK);
+    put_record(fixture, 6, 2);
+    assert_int_equal(update_with(fixture, 7, DESTROYED, NULL, 0), STATUS_OK);
+    put_record(fixture, 7, 2); /* destroyed while it was recorded */
+    struct store_change without_material = make_insert(fixture, 9);
+    without_material.row.wrapped.blob = bytes_of(NULL, 0);
+    assert_int_equal(store_commit(fixture->store, &without_material, 1), STATUS_OK);
+    assert_int_equal(insert_with(fixture, 10, fixture->other, ACTIVE, NULL, 0), STATUS_OK);
+    for (size_t limit = 1; limit < 7; limit++) {
+        struct due_list list = find_due(fixture, limit);
+        assert_int_equal(list.count, 5);
+        static const unsigned expected[] = {1, 3, 4, 5, 7};
+        for (size_t i = 0; i < 5; i++) {
+            assert_int_equal(list.numbers[i], expected[i]);
+            assert_int_equal(list.recorded[i], expected[i] != 1);
+        }
+    }
+}
+
+static void test_due_pages_are_complete(void **state)
+{
+    const struct fixture *fixture = *state;
+    static struct store_change changes[30000];
+    for (unsigned i = 0; i < ARRAY_COUNT(changes); i++) {
+        changes[i] = make_insert(fixture, i + 1);
+        changes[i].row.state = i % 2 == 0 ? PRE_ACTIVE : ACTIVE;
+        if (i % 300 != 0)
+            changes[i].row.wrapped.blob = bytes_of(NULL, 0);
+    }
+    assert_int_equal(store_commit(fixture->store, changes, ARRAY_COUNT(changes)), STATUS_OK);
+    struct due_list list = find_due(fixture, 1000);
+    assert_int_equal(list.count, 100);
+    for (unsigned i = 0; i < list.count; i++)
+        assert_int_equal(list.numbers[i], i * 300 + 1);
+}
+
+struct record_count {
+    struct uuid last;
+    size_t count;
+    size_t stop_after;
+};
+
+static bool count_record(void *context, const struct record_row *row)
+{
+    struct record_count *seen = context;
+    CHECK(memcmp(row->object.bytes, seen->last.bytes, UUID_SIZE) > 0);
+    seen->last = row->object;
+    return ++seen->count != seen->stop_after;
+}
+
+static void test_records_are_listed(void **state)
+{
+    const struct fixture *fixture = *state;
+    for (unsigned i = 1; i <= 150; i++) {
+        insert(fixture, i);
+        put_record(fixture, i, 1);
+    }
+    assert_int_equal(insert_with(fixture, 200, fixture->other, ACTIVE, NULL, 0), STATUS_OK);
+    struct record_row other = make_record_row(fixture, 200, 1);
+    other.adapter = fixture->other;
+    assert_int_equal(store_record_put(fixture->store, &other), STATUS_OK);
+    const struct uuid middle = make_id(100);
+    const struct {
+        int64_t adapter;
+        const struct uuid *after;
+        size_t limit, stop_after, expected;
+    } cases[] = {
+        {0, NULL, 1000, 0, 151},
+        {fixture->adapter, NULL, 1000, 0, 150},
+        {fixture->other, NULL, 1000, 0, 1},
+        {fixture->adapter, &middle, 1000, 0, 50},
+        {fixture->adapter, NULL, 70, 0, 70},
+        {fixture->adapter, NULL, 1000, 65, 65},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct record_count seen = {.stop_after = cases[i].stop_after};
+        assert_int_equal(store_records(fixture->session, cases[i].adapter, cases[i].after,
+                                       cases[i].limit, count_record, &seen),
+                         STATUS_OK);
+        assert_int_equal(seen.count, cases[i].expected);
+    }
+}
+
+static void test_deleted_adapter_leaves_its_records_behind(void **state)
+{
+    const struct fixture *fixture = *state;
+    insert(fixture, 1);
+    insert(fixture, 2);
+    put_record(fixture, 1, 1);
+    for (unsigned i = 1; i <= 2; i++)
+        assert_int_equal(update_with(fixture, i, DESTROYED, NULL, 0), STATUS_OK);
+    assert_int_equal(store_adapter_delete(fixture->store, fixture->adapter), STATUS_OK);
+    struct record_row row = make_record_row(fixture, 1, 1);
+    struct record_left left[4];
+    assert_int_equal(left_behind(fixture, left), 1);
+    assert_true(uuid_equal(&left[0].record, &row.record));
+    assert_int_equal(store_record_get(fixture->session, &row.object, &row), STATUS_NOT_FOUND);
+}
+
 /* ---- The suite, once for each kind ---- */
 
 static const struct CMUnitTest tests[] = {
@@ -1477,6 +1816,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_adapter_comes_back_as_inserted),
     cmocka_unit_test(test_adapter_names_and_uuids_are_unique),
     cmocka_unit_test(test_adapter_update),
+    cmocka_unit_test(test_adapter_move),
     cmocka_unit_test(test_adapters_are_listed_by_name),
     cmocka_unit_test(test_adapter_delete),
     cmocka_unit_test(test_adapter_delete_with_many_objects),
@@ -1486,6 +1826,15 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_certificates_are_listed_by_name),
     cmocka_unit_test(test_certificate_delete),
     cmocka_unit_test(test_generation_tells_of_administration),
+    cmocka_unit_test(test_rewrap_replaces_the_wrapped_key_alone),
+    cmocka_unit_test(test_record_rows_come_and_go),
+    cmocka_unit_test(test_replaced_record_is_left_behind),
+    cmocka_unit_test(test_record_comes_with_its_change),
+    cmocka_unit_test(test_record_of_a_refused_change),
+    cmocka_unit_test(test_what_is_due_is_found),
+    cmocka_unit_test(test_due_pages_are_complete),
+    cmocka_unit_test(test_records_are_listed),
+    cmocka_unit_test(test_deleted_adapter_leaves_its_records_behind),
     cmocka_unit_test(test_values),
     cmocka_unit_test(test_everything_is_there_after_reopening),
 };
