@@ -37,6 +37,7 @@ static enum status append_version(struct root_key *root_key, uint32_t number, in
         return status;
     versions[root_key->version_count++] = (struct root_key_version){
         .number = number, .created = created, .key = secret_take(key), .aead = aead};
+    root_key->newest = number;
     return STATUS_OK;
 }
 
@@ -48,38 +49,51 @@ enum status root_key_add_version(struct root_key *root_key, uint32_t number, int
     return status;
 }
 
-enum status root_key_make(int64_t now, struct root_key **ret_root_key)
+static enum status copy_versions(const struct root_key *from, struct root_key *to)
 {
-    struct uuid id;
-    struct secret key;
-    enum status status = uuid_make(now, &id);
-    if (status != STATUS_OK)
-        return status;
-    status = secret_random(&key, AEAD_KEY_SIZE);
-    if (status != STATUS_OK)
-        return status;
-    struct root_key *root_key = root_key_new(&id, now);
-    if (root_key == NULL) {
-        secret_free(&key);
-        return STATUS_NO_MEMORY;
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < from->version_count && status == STATUS_OK; i++) {
+        const struct root_key_version *version = &from->versions[i];
+        struct secret key;
+        status = secret_copy(&key, secret_bytes(&version->key));
+        if (status == STATUS_OK)
+            status = root_key_add_version(to, version->number, version->created, &key);
     }
-    status = root_key_add_version(root_key, 1, now, &key);
-    if (status == STATUS_OK)
-        *ret_root_key = root_key;
-    else
-        root_key_free(root_key);
     return status;
+}
+
+enum status root_key_copy(const struct root_key *root_key, struct root_key **ret_copy)
+{
+    struct root_key *copy = calloc(1, sizeof(*copy));
+    if (copy == NULL)
+        return STATUS_NO_MEMORY;
+    *copy = *root_key;
+    copy->versions = NULL;
+    copy->version_count = 0;
+    enum status status = copy_versions(root_key, copy);
+    if (status == STATUS_OK)
+        *ret_copy = copy;
+    else
+        root_key_free(copy);
+    return status;
+}
+
+void root_key_erase(struct root_key *root_key)
+{
+    for (size_t i = 0; i < root_key->version_count; i++) {
+        aead_key_close(root_key->versions[i].aead);
+        secret_free(&root_key->versions[i].key);
+    }
+    free(root_key->versions);
+    root_key->versions = NULL;
+    root_key->version_count = 0;
 }
 
 void root_key_free(struct root_key *root_key)
 {
     if (root_key == NULL)
         return;
-    for (size_t i = 0; i < root_key->version_count; i++) {
-        aead_key_close(root_key->versions[i].aead);
-        secret_free(&root_key->versions[i].key);
-    }
-    free(root_key->versions);
+    root_key_erase(root_key);
     free(root_key);
 }
 
@@ -196,6 +210,15 @@ enum status root_keys_put(struct root_keys *set, struct root_key *root_key)
     return status;
 }
 
+enum status root_keys_copy(struct root_keys *set, const struct uuid *id, struct root_key **ret_copy)
+{
+    lock_shared(set);
+    const struct root_key *root_key = find(set, id);
+    enum status status = root_key == NULL ? STATUS_NOT_FOUND : root_key_copy(root_key, ret_copy);
+    unlock(set);
+    return status;
+}
+
 /* ---- Use ---- */
 
 /* Version `number`, or the newest for 0. NULL if there is none or it may not be used. */
@@ -239,22 +262,93 @@ enum status root_keys_unwrap(struct root_keys *set, const struct wrap_binding *b
     return status;
 }
 
+/* The blob under version `number`, opened and sealed under the newest. The set is locked. */
+static enum status rewrap_from(const struct root_keys *set, const struct wrap_binding *binding,
+                               struct bytes blob, uint32_t number, struct buffer *ret_wrapped)
+{
+    const struct root_key_version *old = usable(set, &binding->root_key, number);
+    const struct root_key_version *last = usable(set, &binding->root_key, 0);
+    struct secret plaintext = {0};
+    if (old == NULL || last == NULL)
+        return STATUS_ROOT_KEY_UNAVAILABLE;
+    if (old == last)
+        return STATUS_OK;
+    enum status status = blob_open(old->aead, blob, &plaintext);
+    if (status == STATUS_OK)
+        status = blob_seal(last->aead, last->number, binding, &plaintext, ret_wrapped);
+    secret_free(&plaintext);
+    return status;
+}
+
+enum status root_keys_rewrap(struct root_keys *set, const struct wrap_binding *binding,
+                             struct wrapped wrapped, struct buffer *ret_wrapped)
+{
+    uint32_t number;
+    enum status status = blob_version(wrapped.blob, binding, &number);
+    if (status != STATUS_OK)
+        return status;
+    lock_shared(set);
+    status = rewrap_from(set, binding, wrapped.blob, number, ret_wrapped);
+    unlock(set);
+    return status;
+}
+
+enum status root_keys_is_newest(struct root_keys *set, struct wrapped wrapped, bool *ret_newest)
+{
+    uint32_t number;
+    struct wrap_binding binding;
+    enum status status = blob_origin(wrapped.blob, &number, &binding);
+    if (status != STATUS_OK)
+        return status;
+    lock_shared(set);
+    const struct root_key *root_key = find(set, &binding.root_key);
+    if (root_key == NULL || root_key->version_count == 0 || number > root_key->newest)
+        status = STATUS_ROOT_KEY_UNAVAILABLE;
+    else
+        *ret_newest = number == root_key->newest;
+    unlock(set);
+    return status;
+}
+
+static struct root_key_info info_of(const struct root_key *root_key)
+{
+    return (struct root_key_info){
+        .id = root_key->id,
+        .state = root_key->state,
+        .version = root_key->newest,
+        .imported = root_key->imported,
+        .purged = root_key->version_count == 0,
+        .created = root_key->created,
+        .rotated = root_key->rotated,
+        .deleted = root_key->deleted,
+    };
+}
+
 enum status root_keys_info(struct root_keys *set, const struct uuid *id,
                            struct root_key_info *ret_info)
 {
     lock_shared(set);
     const struct root_key *root_key = find(set, id);
-    if (root_key != NULL) {
-        const struct root_key_version *last = newest(root_key);
-        *ret_info = (struct root_key_info){
-            .id = root_key->id,
-            .state = root_key->state,
-            .version = last == NULL ? 0 : last->number,
-            .created = root_key->created,
-        };
-    }
+    if (root_key != NULL)
+        *ret_info = info_of(root_key);
     unlock(set);
     return root_key != NULL ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+enum status root_keys_visit(struct root_keys *set, keymanager_visit_root_key *visit, void *context)
+{
+    lock_shared(set);
+    size_t count = set->count;
+    struct root_key_info *infos = calloc(count > 0 ? count : 1, sizeof(*infos));
+    for (size_t i = 0; i < count && infos != NULL; i++)
+        infos[i] = info_of(set->keys[i]);
+    unlock(set);
+    if (infos == NULL)
+        return STATUS_NO_MEMORY;
+    for (size_t i = 0; i < count && visit(context, &infos[i]); i++)
+        ;
+    free(infos);
+    return STATUS_OK;
 }
 
 enum status root_keys_set_state(struct root_keys *set, const struct uuid *id,

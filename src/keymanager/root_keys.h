@@ -22,8 +22,12 @@ struct root_key_version {
 struct root_key {
     struct uuid id;
     enum root_key_state state;
+    bool imported;
     int64_t created;
-    struct root_key_version *versions; /* oldest first; none when destroyed */
+    int64_t rotated; /* 0: never */
+    int64_t deleted; /* 0: not deleted */
+    uint32_t newest; /* number of the newest version, also when they are gone */
+    struct root_key_version *versions; /* oldest first; none when purged */
     size_t version_count;
 };
 
@@ -38,15 +42,17 @@ struct root_keys {
 /* An active root key without a version. NULL without memory. End: root_key_free(). */
 struct root_key *root_key_new(const struct uuid *id, int64_t created);
 
-/* A new root key with a new identifier and a random version 1. STATUS_NO_MEMORY,
- * STATUS_CRYPTO_FAILED. */
-enum status root_key_make(int64_t now, struct root_key **ret_root_key) MUST_USE;
+/* A copy of its own. STATUS_NO_MEMORY, STATUS_CRYPTO_FAILED. */
+enum status root_key_copy(const struct root_key *root_key, struct root_key **ret_copy) MUST_USE;
 
 /* Adds a version behind the others and takes over the secret, which is zeroed (also on failure).
  * STATUS_INVALID_ARGUMENT: the number is not above the newest, or the key not AEAD_KEY_SIZE bytes;
  * STATUS_NO_MEMORY; STATUS_CRYPTO_FAILED. */
 enum status root_key_add_version(struct root_key *root_key, uint32_t number, int64_t created,
                                  struct secret *key) MUST_USE;
+
+/* Wipes all versions: what is left says that there was such a root key. */
+void root_key_erase(struct root_key *root_key);
 
 /* Wipes and frees. NULL is fine. */
 void root_key_free(struct root_key *root_key);
@@ -66,15 +72,26 @@ enum status root_keys_reserve(struct root_keys *set) MUST_USE;
  * STATUS_NO_MEMORY: it stays the caller's. */
 enum status root_keys_put(struct root_keys *set, struct root_key *root_key) MUST_USE;
 
+/* A copy of the root key, to be changed and put back. STATUS_NOT_FOUND; as root_key_copy(). */
+enum status root_keys_copy(struct root_keys *set, const struct uuid *id,
+                           struct root_key **ret_copy) MUST_USE;
+
 /* What a provider answers, out of a set (keymanager.h). */
 enum status root_keys_wrap(struct root_keys *set, const struct wrap_binding *binding,
                            const struct secret *plaintext, struct buffer *ret_wrapped) MUST_USE;
 enum status root_keys_unwrap(struct root_keys *set, const struct wrap_binding *binding,
                              struct wrapped wrapped, struct secret *ret_plaintext) MUST_USE;
+enum status root_keys_rewrap(struct root_keys *set, const struct wrap_binding *binding,
+                             struct wrapped wrapped, struct buffer *ret_wrapped) MUST_USE;
+enum status root_keys_is_newest(struct root_keys *set, struct wrapped wrapped,
+                                bool *ret_newest) MUST_USE;
 enum status root_keys_info(struct root_keys *set, const struct uuid *id,
                            struct root_key_info *ret_info) MUST_USE;
+/* The visitor may use the set. STATUS_NO_MEMORY. */
+enum status root_keys_visit(struct root_keys *set, keymanager_visit_root_key *visit,
+                            void *context) MUST_USE;
 
-/* STATUS_NOT_FOUND. */
+/* Changes it in place, without a key manager knowing. STATUS_NOT_FOUND. */
 enum status root_keys_set_state(struct root_keys *set, const struct uuid *id,
                                 enum root_key_state state) MUST_USE;
 

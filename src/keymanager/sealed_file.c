@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "keymanager/local.h"
 #include "keymanager/sealed_format.h"
 #include "keymanager/sealing.h"
 
@@ -16,9 +17,7 @@ struct seal {
 };
 
 struct sealed_file {
-    struct keymanager keymanager; /* first */
-    struct root_keys keys;
-    pthread_mutex_t change; /* one change at a time; guards all below */
+    struct local_keymanager local; /* first; its `change` guards all below */
     char *path;
     struct seal seal;
     uint8_t digest[SHA256_SIZE]; /* of the generation that `keys` are */
@@ -26,7 +25,7 @@ struct sealed_file {
 
 static struct sealed_file *sealed_of(struct keymanager *keymanager)
 {
-    return CONTAINER_OF(keymanager, struct sealed_file, keymanager);
+    return CONTAINER_OF(keymanager, struct sealed_file, local.keymanager);
 }
 
 /* ---- The file ---- */
@@ -91,7 +90,7 @@ static enum status write_generation(struct sealed_file *self, struct seal *seal,
     uint64_t before = seal->header.generation;
     seal->header.generation = self->seal.header.generation + 1;
     enum status status =
-        sealed_encode(&seal->header, &seal->keys, &self->keys, changed, &file, error);
+        sealed_encode(&seal->header, &seal->keys, &self->local.keys, changed, &file, error);
     if (status == STATUS_OK)
         status = put_in_place(self, buffer_bytes(&file), is_new, error);
     if (status == STATUS_OK)
@@ -124,7 +123,7 @@ static enum status decode(struct sealed_file *self, struct bytes file,
         return error_set(error, status, "cannot derive the key of %s: %s", self->path,
                          status_text(status));
     memcpy(self->digest, sealed_digest(file), SHA256_SIZE);
-    return sealed_decode(file, self->path, &seal->keys, &self->keys, error);
+    return sealed_decode(file, self->path, &seal->keys, &self->local.keys, error);
 }
 
 static enum status load(struct sealed_file *self, const struct sealing *sealing,
@@ -189,62 +188,28 @@ static enum status load_or_create(struct sealed_file *self, const struct sealing
 
 /* ---- The provider ---- */
 
-static enum status sealed_wrap(struct keymanager *keymanager, const struct wrap_binding *binding,
-                               const struct secret *plaintext, struct buffer *ret_wrapped)
+static enum status sealed_save(struct local_keymanager *local, const struct root_key *changed,
+                               struct error *error)
 {
-    return root_keys_wrap(&sealed_of(keymanager)->keys, binding, plaintext, ret_wrapped);
+    struct sealed_file *self = CONTAINER_OF(local, struct sealed_file, local);
+    return write_generation(self, &self->seal, changed, error);
 }
 
-static enum status sealed_unwrap(struct keymanager *keymanager, const struct wrap_binding *binding,
-                                 struct wrapped wrapped, struct secret *ret_plaintext,
-                                 struct buffer *ret_rewrapped)
-{
-    return root_keys_unwrap(&sealed_of(keymanager)->keys, binding, wrapped, ret_plaintext);
-}
-
-static enum status sealed_root_key_info(struct keymanager *keymanager, const struct uuid *root_key,
-                                        struct root_key_info *ret_info)
-{
-    return root_keys_info(&sealed_of(keymanager)->keys, root_key, ret_info);
-}
-
-/* Durable first, in use after; the room reserved before, so that nothing can fail between. */
-static enum status add_root_key(struct sealed_file *self, struct root_key *root_key,
-                                struct error *error)
-{
-    enum status status = root_keys_reserve(&self->keys);
-    if (status != STATUS_OK)
-        return error_set(error, status, "no memory for one more root key");
-    status = write_generation(self, &self->seal, root_key, error);
-    return status != STATUS_OK ? status : root_keys_put(&self->keys, root_key);
-}
-
-static enum status sealed_create_root_key(struct keymanager *keymanager,
-                                          const struct root_key_wish *wish,
-                                          struct uuid *ret_root_key, struct error *error)
+/* Whether what the next change needs is as it was left. */
+static enum status sealed_check(struct keymanager *keymanager, struct error *error)
 {
     struct sealed_file *self = sealed_of(keymanager);
-    struct root_key *root_key;
-    enum status status = root_key_make(wish->now, &root_key);
-    if (status != STATUS_OK)
-        return error_set(error, status, "cannot make a root key: %s", status_text(status));
-    struct uuid id = root_key->id;
-    (void)pthread_mutex_lock(&self->change);
-    status = add_root_key(self, root_key, error);
-    (void)pthread_mutex_unlock(&self->change);
-    if (status == STATUS_OK)
-        *ret_root_key = id;
-    else
-        root_key_free(root_key);
+    (void)pthread_mutex_lock(&self->local.change);
+    enum status status = check_generation(self, error);
+    (void)pthread_mutex_unlock(&self->local.change);
     return status;
 }
 
 static void sealed_close(struct keymanager *keymanager)
 {
     struct sealed_file *self = sealed_of(keymanager);
-    root_keys_free(&self->keys);
+    local_end(&self->local);
     secret_free(&self->seal.keys);
-    (void)pthread_mutex_destroy(&self->change);
     free(self->path);
     free(self);
 }
@@ -252,10 +217,19 @@ static void sealed_close(struct keymanager *keymanager)
 static const struct keymanager_provider provider = {
     .name = "sealed-file",
     .immediate = true,
-    .wrap = sealed_wrap,
-    .unwrap = sealed_unwrap,
-    .create_root_key = sealed_create_root_key,
-    .root_key_info = sealed_root_key_info,
+    .wrap = local_wrap,
+    .unwrap = local_unwrap,
+    .rewrap = local_rewrap,
+    .create_root_key = local_create_root_key,
+    .rotate = local_rotate,
+    .set_state = local_set_state,
+    .delete = local_delete,
+    .restore = local_restore,
+    .purge = local_purge,
+    .root_key_info = local_root_key_info,
+    .root_keys = local_root_keys,
+    .is_newest = local_is_newest,
+    .check = sealed_check,
     .close = sealed_close,
 };
 
@@ -264,16 +238,9 @@ static struct sealed_file *sealed_new(const char *path)
     struct sealed_file *self = calloc(1, sizeof(*self));
     if (self == NULL)
         return NULL;
-    self->keymanager.provider = &provider;
     self->path = strdup(path);
-    if (self->path == NULL || root_keys_init(&self->keys) != STATUS_OK) {
-        free(self->path);
-        free(self);
-        return NULL;
-    }
-    if (pthread_mutex_init(&self->change, NULL) == 0)
+    if (self->path != NULL && local_init(&self->local, &provider, sealed_save) == STATUS_OK)
         return self;
-    root_keys_free(&self->keys);
     free(self->path);
     free(self);
     return NULL;
@@ -287,9 +254,9 @@ enum status sealed_file_open(const char *path, const struct sealing *sealing, bo
         return error_set(error, STATUS_NO_MEMORY, "no memory to open %s", path);
     enum status status = load_or_create(self, sealing, create, error);
     if (status == STATUS_OK)
-        *ret_keymanager = &self->keymanager;
+        *ret_keymanager = &self->local.keymanager;
     else
-        sealed_close(&self->keymanager);
+        sealed_close(&self->local.keymanager);
     return status;
 }
 
@@ -303,14 +270,14 @@ enum status sealed_file_reseal(struct keymanager *keymanager, const struct seali
     enum status status = seal_make(sealing, &seal, error);
     if (status != STATUS_OK)
         return status;
-    (void)pthread_mutex_lock(&self->change);
+    (void)pthread_mutex_lock(&self->local.change);
     status = write_generation(self, &seal, NULL, error);
     if (status == STATUS_OK) {
         struct secret old = self->seal.keys;
         self->seal = seal;
         seal.keys = old;
     }
-    (void)pthread_mutex_unlock(&self->change);
+    (void)pthread_mutex_unlock(&self->local.change);
     secret_free(&seal.keys);
     return status;
 }

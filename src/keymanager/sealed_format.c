@@ -7,7 +7,8 @@
 
 #include "keymanager/sealing.h"
 
-#define FORMAT_VERSION 1
+/* What is written. Format 1, which knew neither imported nor deleted root keys, is still read. */
+#define FORMAT_VERSION 2
 
 #define ENCRYPTION_KEY(keys) bytes_of((keys)->data, AEAD_KEY_SIZE)
 #define CHECK_VALUE(keys)    bytes_of((keys)->data + AEAD_KEY_SIZE, SEALED_CHECK_SIZE)
@@ -116,14 +117,20 @@ static void put64(struct buffer *buffer, uint64_t value)
 }
 
 #define SET_SIZE     4
-#define KEY_SIZE     (UUID_SIZE + 4 + 8 + 4)
+#define KEY_SIZE     (UUID_SIZE + 4 + 4 + 3 * 8 + 4 + 4)
 #define VERSION_SIZE (4 + 8 + AEAD_KEY_SIZE)
+
+#define FLAG_IMPORTED 1u
 
 static void put_root_key(struct buffer *payload, const struct root_key *root_key)
 {
     buffer_append_bytes(payload, uuid_bytes(&root_key->id));
     put32(payload, root_key->state);
+    put32(payload, root_key->imported ? FLAG_IMPORTED : 0);
     put64(payload, (uint64_t)root_key->created);
+    put64(payload, (uint64_t)root_key->rotated);
+    put64(payload, (uint64_t)root_key->deleted);
+    put32(payload, root_key->newest);
     put32(payload, (uint32_t)root_key->version_count);
     for (size_t i = 0; i < root_key->version_count; i++) {
         const struct root_key_version *version = &root_key->versions[i];
@@ -250,7 +257,7 @@ enum status sealed_header_read(struct bytes file, const char *path,
                          "the sealed file %s has format %u: a newer version of this program wrote "
                          "it",
                          path, be16toh(wire.format));
-    if (be16toh(wire.format) != FORMAT_VERSION || file.size < FILE_OVERHEAD)
+    if (wire.format == 0 || file.size < FILE_OVERHEAD)
         return damaged(error, path, "its beginning is not whole");
     enum status status = digest_sha256(bytes_of(file.data, file.size - SHA256_SIZE), digest);
     if (status != STATUS_OK)
@@ -315,29 +322,67 @@ static enum status get_version(struct cursor *cursor, struct root_key *root_key)
     return status == STATUS_INVALID_ARGUMENT ? STATUS_STORE_CORRUPT : status;
 }
 
-static bool state_fits(uint32_t state, uint32_t version_count)
+/* A root key without its versions, and how many follow. */
+static struct root_key get_head(struct cursor *cursor, uint32_t *ret_version_count)
 {
-    if (state == ROOT_KEY_DESTROYED)
-        return version_count == 0;
-    return (state == ROOT_KEY_ACTIVE || state == ROOT_KEY_SUSPENDED) && version_count > 0;
+    struct root_key head = {0};
+    memcpy(head.id.bytes, get(cursor, UUID_SIZE), UUID_SIZE);
+    head.state = (enum root_key_state)get32(cursor);
+    uint32_t flags = get32(cursor);
+    head.imported = flags == FLAG_IMPORTED;
+    cursor->failed = cursor->failed || (flags & ~FLAG_IMPORTED) != 0;
+    head.created = (int64_t)get64(cursor);
+    head.rotated = (int64_t)get64(cursor);
+    head.deleted = (int64_t)get64(cursor);
+    head.newest = get32(cursor);
+    *ret_version_count = get32(cursor);
+    cursor->failed = cursor->failed || (head.newest == 0 && *ret_version_count > 0);
+    return head;
 }
 
-static enum status get_root_key(struct cursor *cursor, struct root_key **ret_root_key)
+static struct root_key get_head_1(struct cursor *cursor, uint32_t *ret_version_count)
 {
-    struct uuid id;
-    memcpy(id.bytes, get(cursor, UUID_SIZE), UUID_SIZE);
-    uint32_t state = get32(cursor);
-    int64_t created = (int64_t)get64(cursor);
-    uint32_t version_count = get32(cursor);
-    if (cursor->failed || !state_fits(state, version_count))
+    struct root_key head = {0};
+    memcpy(head.id.bytes, get(cursor, UUID_SIZE), UUID_SIZE);
+    head.state = (enum root_key_state)get32(cursor);
+    head.created = (int64_t)get64(cursor);
+    *ret_version_count = get32(cursor);
+    return head;
+}
+
+static bool head_fits(const struct root_key *head, uint32_t version_count)
+{
+    if (head->state == ROOT_KEY_DESTROYED)
+        return true;
+    return (head->state == ROOT_KEY_ACTIVE || head->state == ROOT_KEY_SUSPENDED) &&
+           version_count > 0 && head->deleted == 0;
+}
+
+static enum status get_versions(struct cursor *cursor, uint32_t count, struct root_key *root_key)
+{
+    uint32_t newest = root_key->newest;
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < count && status == STATUS_OK; i++)
+        status = get_version(cursor, root_key);
+    if (status == STATUS_OK && count > 0 && newest != 0 && newest != root_key->newest)
+        status = STATUS_STORE_CORRUPT;
+    return status;
+}
+
+static enum status get_root_key(struct cursor *cursor, unsigned format,
+                                struct root_key **ret_root_key)
+{
+    uint32_t count;
+    struct root_key head = format == 1 ? get_head_1(cursor, &count) : get_head(cursor, &count);
+    if (cursor->failed || !head_fits(&head, count))
         return STATUS_STORE_CORRUPT;
-    struct root_key *root_key = root_key_new(&id, created);
+    struct root_key *root_key = root_key_new(&head.id, head.created);
     if (root_key == NULL)
         return STATUS_NO_MEMORY;
-    root_key->state = (enum root_key_state)state;
-    enum status status = STATUS_OK;
-    for (uint32_t i = 0; i < version_count && status == STATUS_OK; i++)
-        status = get_version(cursor, root_key);
+    *root_key = head;
+    enum status status = get_versions(cursor, count, root_key);
+    if (status == STATUS_OK && format == 1 && count > 1)
+        root_key->rotated = root_key->versions[count - 1].created;
     if (status == STATUS_OK)
         *ret_root_key = root_key;
     else
@@ -345,13 +390,13 @@ static enum status get_root_key(struct cursor *cursor, struct root_key **ret_roo
     return status;
 }
 
-static enum status get_root_keys(struct bytes payload, struct root_keys *set)
+static enum status get_root_keys(struct bytes payload, unsigned format, struct root_keys *set)
 {
     struct cursor cursor = {payload, false};
     uint32_t count = get32(&cursor);
     for (uint32_t i = 0; i < count; i++) {
         struct root_key *root_key;
-        enum status status = get_root_key(&cursor, &root_key);
+        enum status status = get_root_key(&cursor, format, &root_key);
         if (status != STATUS_OK)
             return status;
         bool ascending = set->count == 0 || memcmp(set->keys[set->count - 1]->id.bytes,
@@ -383,6 +428,13 @@ static bool check_fits(struct bytes file, const struct secret *keys)
                          SEALED_CHECK_SIZE) == 0;
 }
 
+static unsigned format_of(struct bytes file)
+{
+    struct wire_header wire;
+    memcpy(&wire, file.data, sizeof(wire));
+    return be16toh(wire.format);
+}
+
 enum status sealed_decode(struct bytes file, const char *path, const struct secret *keys,
                           struct root_keys *ret_set, struct error *error)
 {
@@ -398,7 +450,7 @@ enum status sealed_decode(struct bytes file, const char *path, const struct secr
         return error_set(error, STATUS_NO_MEMORY, "cannot lock %zu bytes of memory", size);
     enum status status = open_payload(file, keys, payload, memory);
     if (status == STATUS_OK)
-        status = get_root_keys(bytes_of(memory, size), ret_set);
+        status = get_root_keys(bytes_of(memory, size), format_of(file), ret_set);
     locked_free(memory, size > 0 ? size : 1);
     if (status == STATUS_STORE_CORRUPT)
         return damaged(error, path, "its content was changed");

@@ -43,7 +43,7 @@ def open_sealed_file(path: Path, secret: bytes) -> Dict[Tuple[bytes, int], bytes
     data = path.read_bytes()
     assert hashlib.sha256(data[:-32]).digest() == data[-32:]
     header = SEALED_HEADER.unpack_from(data)
-    assert header[:2] == (b"kmipdsf\0", 1)
+    assert header[:2] == (b"kmipdsf\0", 2)
     keys = HKDF(hashes.SHA256(), 64, header[6], b"kmipd sealed file").derive(
         sealing_material(header, secret)
     )
@@ -51,8 +51,8 @@ def open_sealed_file(path: Path, secret: bytes) -> Dict[Tuple[bytes, int], bytes
     payload = xaes_open(keys[:32], data[88:112], data[112:-32], data[:88])
     found, at = {}, 4
     for _ in range(struct.unpack_from(">I", payload)[0]):
-        identifier, _, _, versions = struct.unpack_from(">16sIQI", payload, at)
-        at += 32
+        identifier, *_, versions = struct.unpack_from(">16sIIQQQII", payload, at)
+        at += 56
         for _ in range(versions):
             version, _, key = struct.unpack_from(">IQ32s", payload, at)
             found[identifier, version] = key

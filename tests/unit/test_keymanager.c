@@ -480,7 +480,11 @@ static void assert_same(const struct root_key *a, const struct root_key *b)
 {
     assert_true(uuid_equal(&a->id, &b->id));
     assert_int_equal(a->state, b->state);
+    assert_int_equal(a->imported, b->imported);
+    assert_int_equal(a->newest, b->newest);
     assert_true(a->created == b->created);
+    assert_true(a->rotated == b->rotated);
+    assert_true(a->deleted == b->deleted);
     assert_int_equal(a->version_count, b->version_count);
     for (size_t i = 0; i < a->version_count; i++) {
         assert_int_equal(a->versions[i].number, b->versions[i].number);
@@ -509,7 +513,12 @@ static void test_format_round_trip(void **state)
     set.keys[2]->state = ROOT_KEY_SUSPENDED;
     struct root_key *changed[] = {root_key_with(1, 1),   root_key_with(4, 3), root_key_with(5, 5),
                                   root_key_with(200, 1), root_key_with(9, 0), NULL};
+    changed[1]->imported = true;
+    changed[1]->rotated = NOW + 3;
+    changed[2]->state = ROOT_KEY_DESTROYED;
+    changed[2]->deleted = NOW + 9;
     changed[4]->state = ROOT_KEY_DESTROYED;
+    changed[4]->newest = 7;
     for (size_t i = 0; i < ARRAY_COUNT(changed); i++) {
         buffer_init(&file, SEALED_FILE_MAX);
         assert_int_equal(root_keys_init(&opened), STATUS_OK);
@@ -547,10 +556,13 @@ static void test_format_payload_malformed(void **state)
         {"count too small", 3, 0, 0},
         {"count enormous", 0, 0xFF, 0},
         {"unknown state", 23, 9, 0},
-        {"destroyed, with keys", 23, 5, 0},
-        {"no version", 35, 0, 0},
-        {"versions enormous", 32, 0xFF, 0},
-        {"version 0", 39, 0, 0},
+        {"unknown flag", 27, 2, 0},
+        {"deleted, but active", 51, 1, 0},
+        {"newest is another", 55, 2, 0},
+        {"newest is none", 55, 0, 0},
+        {"no version", 59, 0, 0},
+        {"versions enormous", 56, 0xFF, 0},
+        {"version 0", 63, 0, 0},
         {"cut off", 3, 1, -1},
         {"a byte too many", 3, 1, 1},
     };
@@ -559,11 +571,11 @@ static void test_format_payload_malformed(void **state)
         struct root_keys opened;
         struct aead_key *key;
         struct error error;
-        uint8_t payload[81] = {0};
+        uint8_t payload[105] = {0};
         uint8_t file[88 + sizeof(payload) + AEAD_OVERHEAD + SHA256_SIZE];
         struct root_keys set;
         struct buffer whole;
-        size_t size = (size_t)(80 + cases[i].longer);
+        size_t size = (size_t)(104 + cases[i].longer);
         /* The beginning of a good file; then a payload of one root key with one version. */
         assert_int_equal(sealed_header_make(SEALING_CREDENTIAL, &header), STATUS_OK);
         struct secret keys = keys_of(&header, key_bytes);
@@ -574,11 +586,12 @@ static void test_format_payload_malformed(void **state)
         memcpy(file, whole.data, 88);
         payload[3] = 1;
         payload[23] = ROOT_KEY_ACTIVE;
-        payload[35] = 1;
-        payload[39] = 1;
+        payload[55] = 1;
+        payload[59] = 1;
+        payload[63] = 1;
         assert_int_equal(aead_key_open(bytes_of(keys.data, 32), &key), STATUS_OK);
         for (int broken = 0; broken < 2; broken++) {
-            size_t used = broken ? size : 80;
+            size_t used = broken ? size : 104;
             if (broken)
                 payload[cases[i].place] = cases[i].value;
             assert_int_equal(aead_seal(key, bytes_of(file, 88), bytes_of(payload, used), file + 88),
@@ -1018,7 +1031,7 @@ static void assert_known_content(struct keymanager *keymanager)
     static const struct root_key_info expected[] = {
         {.state = ROOT_KEY_ACTIVE, .version = 2, .created = NOW},
         {.state = ROOT_KEY_SUSPENDED, .version = 1, .created = NOW + 1},
-        {.state = ROOT_KEY_DESTROYED, .version = 0, .created = NOW + 2},
+        {.state = ROOT_KEY_DESTROYED, .version = 0, .created = NOW + 2, .purged = true},
     };
     const struct uuid ids[] = {uuid_of("0190a000-0000-7000-8000-0000000000aa"),
                                uuid_of("0190a000-0000-7000-8000-0000000000bb"),
@@ -1029,6 +1042,9 @@ static void assert_known_content(struct keymanager *keymanager)
         assert_int_equal(info.state, expected[i].state);
         assert_int_equal(info.version, expected[i].version);
         assert_true(info.created == expected[i].created);
+        assert_false(info.imported);
+        assert_int_equal(info.purged, expected[i].purged);
+        assert_int_equal(info.rotated != 0, info.version > 1);
     }
     struct buffer blob;
     struct wrap_binding binding = binding_of(ids[0]);
@@ -1056,8 +1072,12 @@ static void test_known_files(void **state)
     assert_int_equal(keymanager_create_root_key(keymanager, &wish, &id, &error), STATUS_OK);
     keymanager_close(keymanager);
     read_file(fixture->path, &file);
+    assert_int_equal(file.data[9], 2);  /* the format, which was 1 */
     assert_int_equal(file.data[55], 8); /* the generation, which was 7 */
     buffer_free(&file);
+    keymanager = open_with(fixture, &fixture->by_key, false);
+    assert_known_content(keymanager);
+    keymanager_close(keymanager);
     write_hex(fixture->path, known_by_passphrase);
     keymanager = open_with(fixture, &fixture->by_passphrase, false);
     assert_known_content(keymanager);
