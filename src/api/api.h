@@ -40,16 +40,18 @@ struct api_request {
     bool local;        /* from the control socket: may do everything; who it is stands in `peer` */
 };
 
+#define API_ALLOW_SIZE   48
 #define API_RESPONSE_MAX ((size_t)16 << 20) /* bytes of one response body */
 
 struct api_response {
     unsigned status;
-    const char *content_type; /* static; NULL: no body */
-    struct buffer body;       /* initialised by the caller; wiped by buffer_free() */
-    char correlation[64];     /* correlation-id */
-    int64_t key_total;        /* Key-Total; -1: none */
-    unsigned retry_after;     /* seconds; 0: none */
-    bool close;               /* the connection should end (too many failures) */
+    const char *content_type;   /* static; NULL: no body */
+    struct buffer body;         /* initialised by the caller; wiped by buffer_free() */
+    char correlation[64];       /* correlation-id */
+    int64_t key_total;          /* Key-Total; -1: none */
+    char allow[API_ALLOW_SIZE]; /* Allow, with 405; or empty */
+    unsigned retry_after;       /* seconds; 0: none */
+    bool close;                 /* the connection should end (too many failures) */
 };
 
 /*

@@ -24,12 +24,18 @@ enum api_error {
     API_ERROR_COUNT
 };
 
-/* Bits; def/roles.def: ROLE(CODE, "Name", "text"). A route names what it needs. */
+/* Bits; see def/roles.def. A route names what it needs. */
 enum api_role {
 #define ROLE(code, bit, name, text) API_ROLE_##code = 1u << (bit),
 #include "roles.def"
-#undef ROLE
+    API_ROLE_PUBLIC = 0,   /* of a route: anybody */
+    API_ROLE_ANY = 0xFFFF, /* of a route: who has a role at all */
 };
+
+/* def/api_errors.def */
+unsigned api_error_status(enum api_error error);
+const char *api_error_code(enum api_error error); /* "KEY_NOT_FOUND_ERR"; static */
+const char *api_error_text(enum api_error error); /* static */
 
 /* Who asks, as found out from the token or the control socket. */
 struct api_identity {
@@ -41,15 +47,21 @@ struct api_identity {
 };
 
 #define API_PARAMETERS_MAX 3
+#define API_PARAMETER_SIZE 256 /* with the NUL */
+
+struct api_route;
 
 struct api_call {
+    struct api *api;
     const struct api_context *context;
+    const struct api_route *route; /* NULL: there is none such */
     const struct api_request *request;
     struct api_response *response;
     struct api_identity identity;
     struct store_session *session;  /* of the calling thread */
     int64_t now;                    /* milliseconds since 1970, read once */
-    char parameters[API_PARAMETERS_MAX][256]; /* {id} and the like of the route, decoded */
+    /* {id} and the like of the route, decoded. */
+    char parameters[API_PARAMETERS_MAX][API_PARAMETER_SIZE];
     unsigned roles;                 /* what the route asks for, bits of api_role */
     json_t *body;                   /* parsed; NULL: absent, empty or the literal null */
     /* For the audit record; set as soon as known. */
@@ -87,11 +99,17 @@ void api_reply_resources(struct api_call *call, unsigned status, const char *typ
                          json_t *resources, int64_t total);
 /* A plain JSON value (token endpoints, kmipd's own routes); takes it over. */
 void api_reply_json(struct api_call *call, unsigned status, json_t *value);
+/* The same with the content type "application/vnd.ibm.kms.<type>+json": import tokens. */
+void api_reply_value(struct api_call *call, unsigned status, const char *type, json_t *value);
+/* Whether the client wants to see what was made or deleted: Prefer: return=representation. */
+bool api_prefers_representation(const struct api_call *call);
+bool api_prefers_minimal(const struct api_call *call);
 
 /* ---- Parameters ---- */
 
 /* A query parameter, percent-decoded, into `value`; false if it is absent (or empty). With
- * several of the same name they are joined by ','. TOO_LARGE ones make the call fail with 400. */
+ * several of the same name they are joined by ','. One that does not fit, or is not well encoded,
+ * makes the call fail with 400: false, and call->error says so. */
 bool api_query(struct api_call *call, const char *name, char *value, size_t size);
 /* Integer within limits; 400 INVALID_QUERY_PARAM_ERR otherwise (then false, and the call has
  * failed). Absent: `otherwise`. */
@@ -107,8 +125,9 @@ json_t *api_member(const json_t *object, const char *name);
 json_t *api_body_resource(struct api_call *call);
 /* The body as a plain object; NO_BODY_ERR or BAD_BODY_ERR otherwise. */
 json_t *api_body_object(struct api_call *call);
-/* Base64 (RFC 4648 §4) of a member into a secret, wiped by the caller. False: the call has failed
- * with INVALID_FIELD_ERR on that field. `present` tells an absent member. */
+/* Base64 (RFC 4648 §4) of a member, at most `maximum` bytes when decoded, into a secret that the
+ * caller frees. False: the call has failed with INVALID_FIELD_ERR on that field. *ret_present is
+ * false, and the secret untouched, where the member is absent, null or empty. */
 bool api_member_secret(struct api_call *call, const json_t *object, const char *name,
                        size_t maximum, struct secret *ret_secret, bool *ret_present);
 
@@ -122,13 +141,16 @@ bool api_parse_time(const char *text, int64_t *ret_milliseconds);
 
 /* ---- Permission ---- */
 
-/* Whether the caller has one of `roles` (bits of api_role) for this key ring (NULL: for the
- * instance as a whole) or adapter (NULL). */
+/*
+ * Whether the caller has one of `roles` (bits of api_role), by itself or in another that includes
+ * it, for this key ring (NULL: for all of them) and this adapter (NULL: likewise). A grant for one
+ * adapter says nothing about keys, and one for a key ring nothing about adapters.
+ */
 bool api_may(const struct api_call *call, unsigned roles, const char *key_ring,
              const char *adapter);
-/* The same, and 401 when not (Key Protect answers 401 for a missing permission). The router has
- * only seen that some grant has one of `call->roles`, for whatever key ring or adapter: the handler
- * asks again for the one that it is about. */
+/* The same, and 401 when not (Key Protect answers 401 for a missing permission). Of routes of scope
+ * PART (def/routes.def) the router has only seen that some grant has one of `call->roles`, for
+ * whatever key ring or adapter: the handler asks again for the one that it is about. */
 bool api_require(struct api_call *call, unsigned roles, const char *key_ring,
                  const char *adapter);
 

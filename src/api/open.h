@@ -39,6 +39,8 @@ struct api_context {
     struct uuid account;         /* for CRNs and tokens */
     unsigned token_seconds;      /* life of an access token; 60 to 3600 */
     unsigned threads;            /* of api_submit() */
+    bool plain_json; /* answer "application/json" to clients that accept nothing else; vendor types
+                        otherwise */
 };
 
 enum status api_open(const struct api_context *context, struct api **ret_api,
