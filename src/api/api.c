@@ -198,7 +198,7 @@ static bool run(struct api_call *call, struct record *ret_record)
     uint64_t left_out = 0;
     answer(call);
     bool stranger = call->identity.iam_id[0] == '\0';
-    if (stranger && !limits_admit_stranger(&call->api->limits, &left_out)) {
+    if (stranger && !strangers_admit(&call->api->strangers, &left_out)) {
         send_away(call);
         return false;
     }
@@ -358,7 +358,7 @@ enum status api_open(const struct api_context *context, struct api **ret_api, st
         return error_set(error, STATUS_NO_MEMORY, "%s", status_text(STATUS_NO_MEMORY));
     json_set_alloc_funcs(malloc, wipe_and_free);
     api->context = *context;
-    limits_init(&api->limits);
+    strangers_init(&api->strangers);
     (void)pthread_mutex_init(&api->lock, NULL);
     (void)pthread_cond_init(&api->work, NULL);
     (void)pthread_cond_init(&api->finished, NULL);
@@ -410,6 +410,6 @@ void api_close(struct api *api)
     (void)pthread_cond_destroy(&api->finished);
     (void)pthread_cond_destroy(&api->work);
     (void)pthread_mutex_destroy(&api->lock);
-    limits_close(&api->limits);
+    strangers_close(&api->strangers);
     free(api);
 }

@@ -195,8 +195,8 @@ static bool read_identity(struct api_call *call, const struct jwt_claims *claims
 
 static bool verify(struct api_call *call, struct bytes token, struct jwt_claims *ret_claims)
 {
-    struct limits *limits = &call->api->limits;
-    if (!limits_may_try(limits, call->request->peer)) {
+    struct strangers *strangers = &call->api->strangers;
+    if (!strangers_may_try(strangers, call->request->peer)) {
         api_fail(call, API_TOO_MANY_REQUESTS_ERR, NULL, NULL);
         return false;
     }
@@ -205,7 +205,7 @@ static bool verify(struct api_call *call, struct bytes token, struct jwt_claims 
         return true;
     if (status == STATUS_TIMED_OUT)
         return refuse(call, "the token has expired");
-    limits_failed(limits, call->request->peer);
+    strangers_failed(strangers, call->request->peer);
     return refuse(call, "the token is not one of this server");
 }
 

@@ -266,6 +266,14 @@ static void cut_to_utf8(char *text)
     json_decref(value);
 }
 
+/* For the audit record; what does not fit is cut. */
+static void note_detail(struct api_call *call, const char *text)
+{
+    size_t length = strnlen(text, sizeof(call->detail) - 1);
+    memcpy(call->detail, text, length);
+    call->detail[length] = '\0';
+}
+
 void api_fail_text(struct api_call *call, enum api_error error, const char *target_type,
                    const char *target, const char *format, ...)
 {
@@ -275,7 +283,7 @@ void api_fail_text(struct api_call *call, enum api_error error, const char *targ
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     cut_to_utf8(text);
-    (void)snprintf(call->detail, sizeof(call->detail), "%s", text);
+    note_detail(call, text);
     fail(call, error, text[0] != '\0' ? text : errors[error].text, target_type, target);
 }
 
@@ -326,7 +334,7 @@ void api_fail_status(struct api_call *call, enum status status, const struct err
         log_write(status_level(status), "api action=\"%s\" status=%s correlation=%s: %s",
                   call->action != NULL ? call->action : "", status_name(status),
                   call->response->correlation, text);
-    (void)snprintf(call->detail, sizeof(call->detail), "%s", text);
+    note_detail(call, text);
     /* Texts about this machine's files and devices are for its administrators. */
     fail(call, code, fault && !call->identity.everything ? status_text(status) : text, NULL, NULL);
 }

@@ -9,6 +9,8 @@
 #include <jansson.h>
 
 #include "api/api.h"
+#include "api/open.h"
+#include "base/secret.h"
 #include "base/uuid.h"
 #include "kms/kms.h"
 #include "store/store.h"
@@ -153,5 +155,10 @@ bool api_may(const struct api_call *call, unsigned roles, const char *key_ring,
  * whatever key ring or adapter: the handler asks again for the one that it is about. */
 bool api_require(struct api_call *call, unsigned roles, const char *key_ring,
                  const char *adapter);
+
+/* ---- Handlers: def/routes.def ---- */
+
+#define ROUTE(method, path, handler, role, scope, action, failure) api_handler handler;
+#include "routes.def"
 
 #endif

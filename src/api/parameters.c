@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "api/call.h"
 #include "api/router.h"

@@ -8,9 +8,6 @@
 #define SEGMENTS_MAX 12
 #define HAVE(method) (1u << (method))
 
-#define ROUTE(method, path, handler, role, scope, action, failure) api_handler handler;
-#include "routes.def"
-
 const struct api_route api_routes[] = {
 #define ROUTE(method, path, handler, role, scope, action, failure) \
     {API_##method, path, handler, API_ROLE_##role, API_SCOPE_##scope, action, failure},

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "api/limits.h"
+#include "api/strangers.h"
 #include "api/open.h"
 
 struct auth;
@@ -25,7 +25,7 @@ struct api {
     struct api_context context;
     struct jwt *jwt;   /* makes and verifies tokens */
     struct auth *auth; /* knows who had one lately */
-    struct limits limits;
+    struct strangers strangers;
     /* Counts the changes of service IDs and API keys: what is known of them is of one number. */
     _Atomic uint64_t identities;
 

@@ -145,7 +145,7 @@ static enum token_error from_status(struct api_call *call, enum status status)
     if (status == STATUS_OK)
         return TOKEN_OK;
     if (status == STATUS_NOT_FOUND) {
-        limits_failed(&call->api->limits, call->request->peer);
+        strangers_failed(&call->api->strangers, call->request->peer);
         return TOKEN_API_KEY;
     }
     log_write(status_level(status), "api token status=%s: %s", status_name(status),
@@ -170,7 +170,7 @@ static enum token_error find_owner(struct api_call *call, const char *text,
 {
     uint8_t hash[SHA256_SIZE];
     struct kms *kms = call->context->kms;
-    if (!limits_may_try(&call->api->limits, call->request->peer))
+    if (!strangers_may_try(&call->api->strangers, call->request->peer))
         return TOKEN_TOO_MANY;
     enum status status = digest_sha256(bytes_of_text(text), hash);
     if (status == STATUS_OK)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "api/limits.h"
+#include "api/strangers.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -14,18 +14,18 @@
 #define FAILURES_BURST       30
 #define UNIT                 INT64_C(1000)
 
-void limits_init(struct limits *limits)
+void strangers_init(struct strangers *strangers)
 {
-    *limits = (struct limits){.strangers = {STRANGERS_BURST * UNIT, clock_monotonic()}};
-    (void)pthread_mutex_init(&limits->lock, NULL);
+    *strangers = (struct strangers){.calls = {STRANGERS_BURST * UNIT, clock_monotonic()}};
+    (void)pthread_mutex_init(&strangers->lock, NULL);
 }
 
-void limits_close(struct limits *limits)
+void strangers_close(struct strangers *strangers)
 {
-    (void)pthread_mutex_destroy(&limits->lock);
+    (void)pthread_mutex_destroy(&strangers->lock);
 }
 
-static void fill(struct limits_bucket *bucket, int64_t per_second, int64_t burst)
+static void fill(struct strangers_bucket *bucket, int64_t per_second, int64_t burst)
 {
     int64_t now = clock_monotonic();
     int64_t passed = now - bucket->filled;
@@ -37,19 +37,19 @@ static void fill(struct limits_bucket *bucket, int64_t per_second, int64_t burst
         bucket->left = burst * UNIT;
 }
 
-bool limits_admit_stranger(struct limits *limits, uint64_t *ret_left_out)
+bool strangers_admit(struct strangers *strangers, uint64_t *ret_left_out)
 {
-    (void)pthread_mutex_lock(&limits->lock);
-    fill(&limits->strangers, STRANGERS_PER_SECOND, STRANGERS_BURST);
-    bool admitted = limits->strangers.left >= UNIT;
+    (void)pthread_mutex_lock(&strangers->lock);
+    fill(&strangers->calls, STRANGERS_PER_SECOND, STRANGERS_BURST);
+    bool admitted = strangers->calls.left >= UNIT;
     if (admitted) {
-        limits->strangers.left -= UNIT;
-        *ret_left_out = limits->left_out;
-        limits->left_out = 0;
+        strangers->calls.left -= UNIT;
+        *ret_left_out = strangers->left_out;
+        strangers->left_out = 0;
     } else {
-        limits->left_out++;
+        strangers->left_out++;
     }
-    (void)pthread_mutex_unlock(&limits->lock);
+    (void)pthread_mutex_unlock(&strangers->lock);
     return admitted;
 }
 
@@ -60,7 +60,7 @@ bool limits_admit_stranger(struct limits *limits, uint64_t *ret_left_out)
 static void address_of(struct bytes peer, char *ret_address)
 {
     struct in6_addr six;
-    char text[INET6_ADDRSTRLEN];
+    char text[STRANGERS_ADDRESS];
     bool bracket = peer.size > 0 && peer.data[0] == '[';
     const uint8_t *end = memrchr(peer.data, bracket ? ']' : ':', peer.size);
     size_t size = end == NULL ? peer.size : (size_t)(end - peer.data);
@@ -69,7 +69,7 @@ static void address_of(struct bytes peer, char *ret_address)
     if (bracket && inet_pton(AF_INET6, text, &six) == 1 && !IN6_IS_ADDR_V4MAPPED(&six))
         hex_text(bytes_of(six.s6_addr, 8), ret_address);
     else
-        (void)snprintf(ret_address, LIMITS_ADDRESS, "%s", text);
+        (void)snprintf(ret_address, STRANGERS_ADDRESS, "%s", text);
 }
 
 static size_t place_of(const char *address)
@@ -77,19 +77,19 @@ static size_t place_of(const char *address)
     uint32_t hash = 2166136261u; /* FNV-1a */
     for (; *address != '\0'; address++)
         hash = (hash ^ (uint8_t)*address) * 16777619u;
-    return hash % (LIMITS_PEERS / LIMITS_WAYS) * LIMITS_WAYS;
+    return hash % (STRANGERS_PEERS / STRANGERS_WAYS) * STRANGERS_WAYS;
 }
 
 /* The peer's place; with `make` one is made for it where the longest silent one was. */
-static struct limits_peer *find_peer(struct limits *limits, struct bytes peer, bool make)
+static struct strangers_peer *find_peer(struct strangers *strangers, struct bytes peer, bool make)
 {
-    char address[LIMITS_ADDRESS];
+    char address[STRANGERS_ADDRESS];
     if (peer.size == 0)
         return NULL;
     address_of(peer, address);
-    struct limits_peer *ways = &limits->peers[place_of(address)];
-    struct limits_peer *oldest = ways;
-    for (size_t i = 0; i < LIMITS_WAYS; i++) {
+    struct strangers_peer *ways = &strangers->peers[place_of(address)];
+    struct strangers_peer *oldest = ways;
+    for (size_t i = 0; i < STRANGERS_WAYS; i++) {
         if (strcmp(ways[i].address, address) == 0)
             return &ways[i];
         if (ways[i].failures.filled < oldest->failures.filled)
@@ -97,29 +97,29 @@ static struct limits_peer *find_peer(struct limits *limits, struct bytes peer, b
     }
     if (!make)
         return NULL;
-    *oldest = (struct limits_peer){.failures = {FAILURES_BURST * UNIT, clock_monotonic()}};
+    *oldest = (struct strangers_peer){.failures = {FAILURES_BURST * UNIT, clock_monotonic()}};
     (void)snprintf(oldest->address, sizeof(oldest->address), "%s", address);
     return oldest;
 }
 
-bool limits_may_try(struct limits *limits, struct bytes peer)
+bool strangers_may_try(struct strangers *strangers, struct bytes peer)
 {
-    (void)pthread_mutex_lock(&limits->lock);
-    struct limits_peer *found = find_peer(limits, peer, false);
+    (void)pthread_mutex_lock(&strangers->lock);
+    struct strangers_peer *found = find_peer(strangers, peer, false);
     if (found != NULL)
         fill(&found->failures, FAILURES_PER_SECOND, FAILURES_BURST);
     bool may = found == NULL || found->failures.left >= UNIT;
-    (void)pthread_mutex_unlock(&limits->lock);
+    (void)pthread_mutex_unlock(&strangers->lock);
     return may;
 }
 
-void limits_failed(struct limits *limits, struct bytes peer)
+void strangers_failed(struct strangers *strangers, struct bytes peer)
 {
-    (void)pthread_mutex_lock(&limits->lock);
-    struct limits_peer *found = find_peer(limits, peer, true);
+    (void)pthread_mutex_lock(&strangers->lock);
+    struct strangers_peer *found = find_peer(strangers, peer, true);
     if (found != NULL) {
         fill(&found->failures, FAILURES_PER_SECOND, FAILURES_BURST);
         found->failures.left -= found->failures.left >= UNIT ? UNIT : found->failures.left;
     }
-    (void)pthread_mutex_unlock(&limits->lock);
+    (void)pthread_mutex_unlock(&strangers->lock);
 }
