@@ -2,6 +2,7 @@
 #include "core/admin.h"
 
 #include <inttypes.h>
+#include <semaphore.h>
 #include <time.h>
 
 #include "base/hex.h"
@@ -18,6 +19,7 @@
 struct act {
     struct request request;
     struct core_session session;
+    sem_t fetched;                         /* what was asked of a key manager is back */
     char identifier[UUID_TEXT_LENGTH + 1]; /* of the object that it is about */
     uint8_t reply[64];                     /* unused: there is no message to answer */
 };
@@ -25,8 +27,12 @@ struct act {
 static void begin(struct act *act, struct core *core, struct store_session *store,
                   const struct adapter_row *adapter)
 {
-    act->session = (struct core_session){
-        .adapter = adapter->id, .adapter_uuid = adapter->uuid, .root_key = adapter->root_key};
+    act->session = (struct core_session){.adapter = adapter->id,
+                                         .adapter_uuid = adapter->uuid,
+                                         .key_manager = adapter->key_manager,
+                                         .root_key = adapter->root_key};
+    memcpy(act->session.adapter_name, adapter->name, sizeof(act->session.adapter_name));
+    (void)sem_init(&act->fetched, 0, 0);
     request_init(&act->request, core, act->reply, sizeof(act->reply));
     act->request.session = &act->session;
     act->request.store = store;
@@ -37,6 +43,7 @@ static void begin(struct act *act, struct core *core, struct store_session *stor
 static void end(struct act *act)
 {
     request_free(&act->request);
+    (void)sem_destroy(&act->fetched);
 }
 
 /* ---- Looking ---- */
@@ -223,13 +230,46 @@ static enum status destroy(struct act *act, struct object *object, bool force)
     return request_destroy(&act->request, object);
 }
 
+static void fetched(struct request *request)
+{
+    struct act *act = CONTAINER_OF(request, struct act, request);
+    (void)sem_post(&act->fetched);
+}
+
+/* Has the changes completed, however long the key manager takes. */
+static enum status prepare(struct act *act)
+{
+    enum status status;
+    while ((status = core_prepare(&act->request)) == STATUS_PENDING) {
+        core_fetch(&act->request, fetched);
+        while (sem_wait(&act->fetched) != 0) /* a signal */
+            ;
+    }
+    return status;
+}
+
+/* Best effort: what is left is seen as a record of no object. */
+static void delete_strays(struct act *act)
+{
+    struct keymanager *keymanager;
+    struct uuid record;
+    while (core_take_stray(&act->request, &keymanager, &record))
+        (void)!keymanager_record_delete(keymanager, &record, NULL);
+}
+
 static enum status commit(struct act *act)
 {
-    request_keep_edits(&act->request);
-    enum status status = request_collect_changes(&act->request);
-    if (status != STATUS_OK)
-        return status;
-    return store_commit(act->request.core->store, act->request.changes, act->request.change_count);
+    struct request *request = &act->request;
+    request_keep_edits(request);
+    enum status status = request_collect_changes(request);
+    if (status == STATUS_OK)
+        status = prepare(act);
+    if (status == STATUS_OK) {
+        status = store_commit(request->core->store, request->changes, request->change_count);
+        core_committed(request, status);
+    }
+    delete_strays(act);
+    return status;
 }
 
 static enum status change_once(struct core *core, struct store_session *store,

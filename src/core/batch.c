@@ -3,7 +3,7 @@
 #include <endian.h>
 
 #include "core/attributes.h"
-#include "core/request.h"
+#include "core/keys.h"
 
 const uint16_t core_versions[] = {KMIP_VERSION_1_4, KMIP_VERSION_1_3, KMIP_VERSION_1_2,
                                   KMIP_VERSION_1_1, KMIP_VERSION_1_0};
@@ -138,6 +138,14 @@ static enum status run_operation(struct request *request, const struct kmip_requ
     return operation->run(request, ttlv_reader_over(item->payload.value));
 }
 
+/* The item ends in its midst, and is run again when the key is there. No answer, no record. */
+static enum status leave_item(struct request *request, size_t start)
+{
+    truncate_reply(request, start);
+    request->edits = NULL;
+    return STATUS_PENDING;
+}
+
 static enum status run_item(struct request *request, const struct kmip_request_item *item)
 {
     struct buffer *reply = &request->reply;
@@ -154,6 +162,8 @@ static enum status run_item(struct request *request, const struct kmip_request_i
     ttlv_write_enumeration(reply, KMIP_TAG_RESULT_STATUS, KMIP_RESULT_STATUS_SUCCESS);
     size_t payload = ttlv_begin(reply, KMIP_TAG_RESPONSE_PAYLOAD);
     enum status status = run_operation(request, item);
+    if (status == STATUS_PENDING)
+        return leave_item(request, start);
     if (status == STATUS_OK) {
         ttlv_end(reply, payload);
         ttlv_end(reply, mark);
@@ -179,7 +189,10 @@ static enum status run_items(struct request *request, const struct kmip_request 
     for (size_t i = 0; i < message->items.count; i++) {
         enum status status = run_item(request, &items[i]);
         header.items++;
-        if ((status != STATUS_OK && !go_on) || request->out_of_patience)
+        /* Behind an item whose key is not there yet the others run to find what they need: keys are
+         * fetched together, and nothing of this execution happens. */
+        bool failed = status != STATUS_OK && status != STATUS_PENDING;
+        if ((failed && !go_on) || request->out_of_patience)
             break;
     }
     return end_reply(request, &header);
@@ -258,6 +271,7 @@ static void forget(struct request *request)
     enum status refusal = request->refusal;
     bool skip_optional = request->skip_optional;
     request_reset(request);
+    request_keys_rewind(request);
     request->refusal = refusal;
     request->skip_optional = skip_optional;
 }
@@ -296,6 +310,8 @@ static enum status run(struct request *request)
     forget(request);
     bool refused = request->refusal != STATUS_OK;
     enum status status = run_message(request);
+    if (request->keys.wanted != NULL)
+        return STATUS_PENDING;
     if (!refused && is_stuck(request, status))
         request->refusal = status;
     else if (refused || status != STATUS_OK || request->refusal != STATUS_RESPONSE_TOO_LARGE)
@@ -309,6 +325,7 @@ static enum status run(struct request *request)
 enum status core_execute(struct request *request, const struct core_session *session,
                          struct store_session *store, struct bytes frame, size_t patience)
 {
+    request_finish(request);
     request->session = session;
     request->patience = patience;
     request->out_of_patience = false;
@@ -325,6 +342,13 @@ enum status core_execute_again(struct request *request, bool skip_optional)
     request->patience = SIZE_MAX;
     request->refusal = STATUS_OK;
     request->skip_optional = skip_optional;
+    return run(request);
+}
+
+enum status core_execute_fetched(struct request *request)
+{
+    request->patience = SIZE_MAX;
+    request->refusal = STATUS_OK;
     return run(request);
 }
 
@@ -345,6 +369,7 @@ enum status core_refuse(struct request *request, enum status status)
 enum status core_reject_frame(struct request *request, const struct core_session *session,
                               struct bytes header, enum status status)
 {
+    request_finish(request);
     request->session = session;
     request->frame = header;
     request->refusal = STATUS_OK;

@@ -2,6 +2,7 @@
 #include "core/keycache.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "crypto/shield.h"
@@ -10,6 +11,7 @@
  * these makes room. No lists to keep in order, and one lock for a group of sets. */
 #define WAYS    4
 #define LOCKS   64
+#define EPOCHS  64
 #define KEY_MAX 4096 /* longer secrets are not kept */
 #define MARK    16   /* the end of a wrapped blob is its tag: no two blobs share it */
 
@@ -17,24 +19,26 @@ struct entry {
     struct uuid object;
     uint8_t mark[MARK];
     int64_t made; /* milliseconds; 0: free */
-    uint32_t size;
     uint8_t *sealed; /* size + SHIELD_OVERHEAD bytes */
+    uint64_t root_key; /* a part of its identifier */
+    uint32_t size;
+    uint32_t seconds;
 };
+_Static_assert(sizeof(struct entry) == 64, "one cache line");
 
 struct key_cache {
     size_t sets;
-    int64_t lifetime;
     struct entry *entries;
     pthread_mutex_t locks[LOCKS];
+    _Atomic uint64_t epochs[EPOCHS]; /* by root key; two of them may share one */
 };
 
-enum status key_cache_open(unsigned entries, unsigned seconds, struct key_cache **ret_cache)
+enum status key_cache_open(unsigned entries, struct key_cache **ret_cache)
 {
     struct key_cache *cache = calloc(1, sizeof(*cache));
     if (cache == NULL)
         return STATUS_NO_MEMORY;
-    cache->sets = (entries + WAYS - 1) / WAYS;
-    cache->lifetime = (int64_t)seconds * 1000;
+    cache->sets = ((size_t)entries + WAYS - 1) / WAYS;
     cache->entries = calloc(cache->sets * WAYS + 1, sizeof(*cache->entries));
     if (cache->entries == NULL) {
         free(cache);
@@ -48,6 +52,8 @@ enum status key_cache_open(unsigned entries, unsigned seconds, struct key_cache 
 
 static void drop(struct entry *entry)
 {
+    if (entry->sealed != NULL)
+        explicit_bzero(entry->sealed, entry->size + SHIELD_OVERHEAD);
     free(entry->sealed);
     *entry = (struct entry){0};
 }
@@ -63,12 +69,27 @@ void key_cache_close(struct key_cache *cache)
     free(cache);
 }
 
-/* The random end of a version 7 UUID spreads well as it is. */
-static size_t set_of(const struct key_cache *cache, const struct uuid *object)
+/* The random end of a version 4 or 7 UUID spreads well as it is. */
+static uint64_t random_part(const struct uuid *uuid)
 {
     uint64_t random;
-    memcpy(&random, object->bytes + 8, sizeof(random));
-    return random % cache->sets;
+    memcpy(&random, uuid->bytes + 8, sizeof(random));
+    return random;
+}
+
+static size_t set_of(const struct key_cache *cache, const struct uuid *object)
+{
+    return random_part(object) % cache->sets;
+}
+
+static const _Atomic uint64_t *epoch_of(const struct key_cache *cache, const struct uuid *root_key)
+{
+    return &cache->epochs[random_part(root_key) % EPOCHS];
+}
+
+uint64_t key_cache_epoch(const struct key_cache *cache, const struct uuid *root_key)
+{
+    return atomic_load(epoch_of(cache, root_key));
 }
 
 static bool mark_of(struct bytes wrapped, const uint8_t **ret_mark)
@@ -79,11 +100,26 @@ static bool mark_of(struct bytes wrapped, const uint8_t **ret_mark)
     return true;
 }
 
-static bool is_hit(const struct key_cache *cache, const struct entry *entry,
-                   const struct uuid *object, const uint8_t *mark, int64_t now)
+static bool is_too_old(const struct entry *entry, int64_t now)
+{
+    return now - entry->made >= (int64_t)entry->seconds * 1000;
+}
+
+static bool is_hit(const struct entry *entry, const struct uuid *object, const uint8_t *mark,
+                   int64_t now)
 {
     return entry->made != 0 && uuid_equal(&entry->object, object) &&
-           memcmp(entry->mark, mark, MARK) == 0 && now - entry->made < cache->lifetime;
+           memcmp(entry->mark, mark, MARK) == 0 && !is_too_old(entry, now);
+}
+
+/* Under the set's lock. */
+static struct entry *find(struct key_cache *cache, size_t set, const struct uuid *object,
+                          const uint8_t *mark, int64_t now)
+{
+    for (size_t i = set * WAYS; i < set * WAYS + WAYS; i++)
+        if (is_hit(&cache->entries[i], object, mark, now))
+            return &cache->entries[i];
+    return NULL;
 }
 
 bool key_cache_get(struct key_cache *cache, const struct uuid *object, struct bytes wrapped,
@@ -95,15 +131,29 @@ bool key_cache_get(struct key_cache *cache, const struct uuid *object, struct by
     size_t set = set_of(cache, object);
     bool found = false;
     pthread_mutex_lock(&cache->locks[set % LOCKS]);
-    for (size_t i = set * WAYS; i < set * WAYS + WAYS && !found; i++) {
-        const struct entry *entry = &cache->entries[i];
-        if (!is_hit(cache, entry, object, mark, now))
-            continue;
+    const struct entry *entry = find(cache, set, object, mark, now);
+    if (entry != NULL) {
         struct bytes sealed = bytes_of(entry->sealed, entry->size + SHIELD_OVERHEAD);
         found = shield_open(uuid_bytes(object), sealed, ret_key) == STATUS_OK;
     }
     pthread_mutex_unlock(&cache->locks[set % LOCKS]);
     return found;
+}
+
+int key_cache_age(struct key_cache *cache, const struct uuid *object, struct bytes wrapped,
+                  int64_t now)
+{
+    const uint8_t *mark;
+    int age = -1;
+    if (cache->sets == 0 || !mark_of(wrapped, &mark))
+        return age;
+    size_t set = set_of(cache, object);
+    pthread_mutex_lock(&cache->locks[set % LOCKS]);
+    const struct entry *entry = find(cache, set, object, mark, now);
+    if (entry != NULL)
+        age = (int)((now - entry->made) / entry->seconds);
+    pthread_mutex_unlock(&cache->locks[set % LOCKS]);
+    return age;
 }
 
 /* The place of this object, or the oldest one of its set. */
@@ -120,35 +170,110 @@ static struct entry *place_for(struct key_cache *cache, size_t set, const struct
     return best;
 }
 
-void key_cache_put(struct key_cache *cache, const struct uuid *object, struct bytes wrapped,
+/* Gives `sealed` to the cache, unless keys were wiped meanwhile. Under the lock: whoever wipes
+ * counts first and takes each lock after. */
+static bool place(struct key_cache *cache, const struct key_cache_item *item, uint64_t epoch,
+                  const struct entry *made)
+{
+    size_t set = set_of(cache, &item->object);
+    pthread_mutex_lock(&cache->locks[set % LOCKS]);
+    bool current = key_cache_epoch(cache, &item->root_key) == epoch;
+    if (current) {
+        struct entry *entry = place_for(cache, set, &item->object);
+        drop(entry);
+        *entry = *made;
+    }
+    pthread_mutex_unlock(&cache->locks[set % LOCKS]);
+    return current;
+}
+
+void key_cache_put(struct key_cache *cache, const struct key_cache_item *item, uint64_t epoch,
                    int64_t now, const struct secret *key)
 {
     const uint8_t *mark;
-    if (cache->sets == 0 || key->size > KEY_MAX || !mark_of(wrapped, &mark))
+    if (cache->sets == 0 || item->seconds == 0 || key->size > KEY_MAX ||
+        !mark_of(item->wrapped, &mark))
         return;
-    uint8_t *sealed = malloc(key->size + SHIELD_OVERHEAD);
-    if (sealed == NULL)
+    struct entry made = {
+        .object = item->object,
+        .made = now,
+        .sealed = malloc(key->size + SHIELD_OVERHEAD),
+        .root_key = random_part(&item->root_key),
+        .size = (uint32_t)key->size,
+        .seconds = item->seconds,
+    };
+    if (made.sealed == NULL)
         return;
-    if (shield_seal(uuid_bytes(object), secret_bytes(key), sealed) != STATUS_OK) {
-        free(sealed);
+    memcpy(made.mark, mark, MARK);
+    if (shield_seal(uuid_bytes(&item->object), secret_bytes(key), made.sealed) != STATUS_OK ||
+        !place(cache, item, epoch, &made))
+        free(made.sealed);
+}
+
+void key_cache_rewrapped(struct key_cache *cache, struct bytes before,
+                         const struct key_cache_item *after)
+{
+    const uint8_t *old_mark;
+    const uint8_t *new_mark;
+    if (cache->sets == 0 || !mark_of(before, &old_mark) || !mark_of(after->wrapped, &new_mark))
         return;
-    }
-    size_t set = set_of(cache, object);
+    size_t set = set_of(cache, &after->object);
     pthread_mutex_lock(&cache->locks[set % LOCKS]);
-    struct entry *entry = place_for(cache, set, object);
-    drop(entry);
-    *entry = (struct entry){
-        .object = *object, .made = now, .size = (uint32_t)key->size, .sealed = sealed};
-    memcpy(entry->mark, mark, MARK);
+    struct entry *entry = find(cache, set, &after->object, old_mark, 0);
+    if (entry != NULL) {
+        memcpy(entry->mark, new_mark, MARK);
+        entry->root_key = random_part(&after->root_key);
+        /* Never longer than it would have been kept. */
+        if (after->seconds < entry->seconds)
+            entry->seconds = after->seconds;
+    }
     pthread_mutex_unlock(&cache->locks[set % LOCKS]);
 }
 
-void key_cache_clear(struct key_cache *cache)
+/* Wipes the entries of which `is_bad` says so. */
+static void wipe(struct key_cache *cache, bool (*is_bad)(const struct entry *entry, uint64_t what),
+                 uint64_t what)
 {
     for (size_t set = 0; set < cache->sets; set++) {
         pthread_mutex_lock(&cache->locks[set % LOCKS]);
         for (size_t i = set * WAYS; i < set * WAYS + WAYS; i++)
-            drop(&cache->entries[i]);
+            if (cache->entries[i].made != 0 && is_bad(&cache->entries[i], what))
+                drop(&cache->entries[i]);
         pthread_mutex_unlock(&cache->locks[set % LOCKS]);
     }
+}
+
+static bool is_any(const struct entry *entry, uint64_t unused)
+{
+    (void)entry;
+    (void)unused;
+    return true;
+}
+
+static bool is_under(const struct entry *entry, uint64_t root_key)
+{
+    return entry->root_key == root_key;
+}
+
+static bool is_over(const struct entry *entry, uint64_t now)
+{
+    return is_too_old(entry, (int64_t)now);
+}
+
+void key_cache_forget(struct key_cache *cache, const struct uuid *root_key)
+{
+    atomic_fetch_add(&cache->epochs[random_part(root_key) % EPOCHS], 1);
+    wipe(cache, is_under, random_part(root_key));
+}
+
+void key_cache_sweep(struct key_cache *cache, int64_t now)
+{
+    wipe(cache, is_over, (uint64_t)now);
+}
+
+void key_cache_clear(struct key_cache *cache)
+{
+    for (size_t i = 0; i < EPOCHS; i++)
+        atomic_fetch_add(&cache->epochs[i], 1);
+    wipe(cache, is_any, 0);
 }

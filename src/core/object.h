@@ -18,6 +18,8 @@
 #include "kmip/value.h"
 #include "store/store.h"
 
+struct new_key;
+
 /* One attribute instance. `info` is NULL for a custom attribute, and together with an empty name
  * for an item that no attribute describes. */
 struct attribute {
@@ -39,6 +41,8 @@ struct object {
     bool changed;
     bool inserted;
     bool optional;           /* its change may be left out when the store cannot write (Fresh) */
+    struct bytes newer;      /* the same key under a newer root key version: see core/keys.h */
+    struct new_key *key;     /* of a new object whose key is not wrapped at once */
     struct object *original; /* of an edit: see request_edit() */
     struct object *next;
 };

@@ -3,7 +3,7 @@
 #include "core/request.h"
 
 #include "core/attributes.h"
-#include "core/keycache.h"
+#include "core/keys.h"
 #include "core/lifecycle.h"
 
 void request_init(struct request *request, struct core *core, void *reply_memory, size_t reply_size)
@@ -44,9 +44,16 @@ void request_reset(struct request *request)
     request->version = 0;
 }
 
-void request_free(struct request *request)
+void request_finish(struct request *request)
 {
     request_reset(request);
+    if (request->keys.fetched != NULL || request->keys.made != NULL)
+        request_keys_free(request);
+}
+
+void request_free(struct request *request)
+{
+    request_finish(request);
     arena_free(&request->arena);
 }
 
@@ -152,9 +159,13 @@ enum status request_new_object(struct request *request, uint32_t object_type,
     struct object *object = arena_allocate(&request->arena, sizeof(*object));
     if (object == NULL)
         return STATUS_TOO_LARGE;
-    enum status status = uuid_make(request->now, &object->row.id);
+    struct new_key *key = request_next_key(request);
+    enum status status = key == NULL ? uuid_make(request->now, &object->row.id) : STATUS_OK;
     if (status != STATUS_OK)
         return status;
+    if (key != NULL)
+        object->row.id = key->object;
+    object->key = key;
     uuid_text(&object->row.id, object->identifier);
     object->row.adapter = request->session->adapter;
     object->row.version = 1;
@@ -178,46 +189,6 @@ void request_set_placeholder(struct request *request, const struct object *objec
     request->placeholder = object->row.id;
     request->has_placeholder = true;
     request->subject = object_identifier(object);
-}
-
-static struct wrap_binding binding_of(const struct request *request, const struct object *object)
-{
-    return (struct wrap_binding){.object = object->row.id,
-                                 .adapter = request->session->adapter_uuid,
-                                 .root_key = request->session->root_key};
-}
-
-enum status request_wrap(struct request *request, struct object *object,
-                         const struct secret *plaintext)
-{
-    struct buffer wrapped;
-    struct wrap_binding binding = binding_of(request, object);
-    buffer_init(&wrapped, plaintext->size + WRAPPED_OVERHEAD_MAX);
-    enum status status = keymanager_wrap(request->core->keymanager, &binding, plaintext, &wrapped);
-    if (status == STATUS_OK &&
-        !arena_copy(&request->arena, buffer_bytes(&wrapped), &object->row.wrapped.blob))
-        status = STATUS_TOO_LARGE;
-    buffer_free(&wrapped);
-    if (status == STATUS_OK)
-        key_cache_put(request->core->keys, &object->row.id, object->row.wrapped.blob, request->now,
-                      plaintext);
-    return status;
-}
-
-enum status request_unwrap(struct request *request, const struct object *object,
-                           struct secret *ret_plaintext)
-{
-    struct core *core = request->core;
-    struct bytes blob = object->row.wrapped.blob;
-    if (key_cache_get(core->keys, &object->row.id, blob, request->now, ret_plaintext))
-        return STATUS_OK;
-    struct wrap_binding binding = binding_of(request, object);
-    enum status status =
-        keymanager_unwrap(core->keymanager, &binding, object->row.wrapped, ret_plaintext,
-                          NULL);
-    if (status == STATUS_OK)
-        key_cache_put(core->keys, &object->row.id, blob, request->now, ret_plaintext);
-    return status;
 }
 
 void request_keep_edits(struct request *request)
@@ -248,12 +219,30 @@ static enum status make_change(struct request *request, struct object *object,
     if (status == STATUS_OK)
         status = attributes_terms(request, object, &change->terms, &change->term_count);
     change->row = object->row;
+    if (object->key != NULL)
+        object->key->change = change;
     return status;
+}
+
+/* A key that came back under a newer root key version is stored so when nothing is in the way. */
+static void take_newer(struct request *request)
+{
+    if (request->skip_optional || store_health(request->core->store) != STATUS_OK)
+        return;
+    for (struct object *object = request->objects; object != NULL; object = object->next) {
+        if (object->newer.size == 0 || object->row.wrapped.blob.size == 0)
+            continue;
+        object->row.wrapped.blob = object->newer;
+        object->optional = !object->changed || object->optional;
+        object->changed = true;
+    }
 }
 
 enum status request_collect_changes(struct request *request)
 {
     size_t count = 0;
+    if (request->keys.fetched != NULL)
+        take_newer(request);
     for (struct object *object = request->objects; object != NULL; object = object->next)
         count += object->changed;
     if (count == 0)

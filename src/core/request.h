@@ -5,6 +5,7 @@
 
 #include "core/core.h"
 #include "core/object.h"
+#include "core/uuid_set.h"
 #include "kmip/payloads.h"
 
 struct key_cache;
@@ -12,10 +13,15 @@ struct credential_cache;
 
 struct core {
     struct store *store;
-    struct keymanager *keymanager;
+    const struct keymanagers *keymanagers;
     struct clock *clock;
     struct core_options options;
     struct key_cache *keys;
+    struct uuid_set blocked;   /* root keys that are not active */
+    struct uuid_set withdrawn; /* objects whose keys are not given out */
+    pthread_mutex_t lock;
+    pthread_cond_t idle;
+    size_t in_background; /* keys that are being fetched; under the lock */
     struct credential_cache *credentials;
 };
 
@@ -84,12 +90,19 @@ void request_set_placeholder(struct request *request, const struct object *objec
  * name, component and product there. */
 void request_note_product(struct request *request, const struct object *object);
 
-/* Wraps plaintext for an object, into its row. */
+/* `size` random bytes for a new object; when the request is executed again, those it had before.
+ * The caller frees them. */
+enum status request_random(const struct object *object, size_t size,
+                           struct secret *ret_material) MUST_USE;
+
+/* Wraps plaintext for a new object, into its row; or leaves the row open, to be filled in by
+ * core_prepare(). */
 enum status request_wrap(struct request *request, struct object *object,
                          const struct secret *plaintext) MUST_USE;
 
-/* Opens the object's key material, from the cache if it is there. The caller frees it. */
-enum status request_unwrap(struct request *request, const struct object *object,
+/* Opens the object's key material, from the cache if it is there. The caller frees it. PENDING: it
+ * must be fetched; the item ends with it, and is run again. */
+enum status request_unwrap(struct request *request, struct object *object,
                            struct secret *ret_plaintext) MUST_USE;
 
 /* Destroys an edited object (KMIP 1.4 §4.21); PERMISSION_DENIED where its state forbids it. */

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "daemon/options.h"
 #include "daemon/state.h"
-#include "keymanager/keymanager.h"
+#include "keymanager/keymanagers.h"
 #include "net/net.h"
 #include "store/store.h"
 
@@ -23,6 +23,7 @@ struct daemon {
     bool first_start;   /* this start made the state */
     struct state state;
     struct keymanager *keymanager;
+    struct keymanagers keymanagers; /* by code */
     struct store *store;
     struct store_session *session; /* the main thread's */
     struct audit *audit;

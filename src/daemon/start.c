@@ -124,16 +124,18 @@ static enum status open_audit(struct daemon *daemon, struct error *error)
 static enum status open_core(struct daemon *daemon, struct error *error)
 {
     const struct config *config = &daemon->config;
-    const struct core_options options = {
+    struct core_options options = {
         .locate_max = (unsigned)config->limits_locate_max,
         .lease_seconds = (uint32_t)(config->limits_lease_time / 1000),
         .key_cache_entries = (unsigned)config->keys_cache_count,
-        .key_cache_seconds = (unsigned)(config->keys_cache_time / 1000),
         .object_max = config->limits_object_max,
         .request_memory = config->limits_request_memory,
     };
+    for (size_t i = 0; i < ARRAY_COUNT(options.key_cache_seconds); i++)
+        options.key_cache_seconds[i] = (unsigned)(config->keys_cache_time / 1000);
+    daemon->keymanagers.by_code[KEYMANAGER_SEALED_FILE] = daemon->keymanager;
     enum status status =
-        core_open(daemon->store, daemon->keymanager, &daemon->clock, &options, &daemon->core);
+        core_open(daemon->store, &daemon->keymanagers, &daemon->clock, &options, &daemon->core);
     return status == STATUS_OK ? STATUS_OK
                                : error_set(error, status, "cannot make the key cache: %s",
                                            status_text(status));

@@ -163,6 +163,7 @@ static void bind_to(struct core_session *session, const struct adapter_row *adap
         return;
     session->adapter = adapter->id;
     session->adapter_uuid = adapter->uuid;
+    session->key_manager = adapter->key_manager;
     session->root_key = adapter->root_key;
     memcpy(session->adapter_name, adapter->name, sizeof(session->adapter_name));
     memcpy(session->username, adapter->username, sizeof(session->username));

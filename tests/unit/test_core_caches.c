@@ -18,6 +18,8 @@
 #define NOW     INT64_C(1700000000000)
 #define SECONDS 60
 
+static const struct uuid root_key = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}};
+
 static void make_uuid(struct uuid *uuid)
 {
     assert_int_equal(uuid_make(NOW, uuid), STATUS_OK);
@@ -36,7 +38,9 @@ static void put(struct key_cache *cache, const struct uuid *object, uint8_t mark
 {
     struct secret secret;
     assert_int_equal(secret_copy(&secret, key), STATUS_OK);
-    key_cache_put(cache, object, blob(mark), now, &secret);
+    const struct key_cache_item item = {
+        .object = *object, .root_key = root_key, .wrapped = blob(mark), .seconds = SECONDS};
+    key_cache_put(cache, &item, key_cache_epoch(cache, &root_key), now, &secret);
     secret_free(&secret);
 }
 
@@ -57,7 +61,7 @@ static struct key_cache *open_cache(unsigned entries)
     struct key_cache *cache;
     assert_int_equal(secret_heap_init(1 << 20, NULL), STATUS_OK);
     assert_int_equal(shield_init(), STATUS_OK);
-    assert_int_equal(key_cache_open(entries, SECONDS, &cache), STATUS_OK);
+    assert_int_equal(key_cache_open(entries, &cache), STATUS_OK);
     return cache;
 }
 

@@ -214,7 +214,7 @@ static void keys_are_unwrapped_anew_after_a_while(void **state)
     struct talk *talk = *state;
     struct bytes id = create_key(talk);
     keymanager_memory_fail(talk->bench.keymanager, STATUS_KEY_MANAGER_UNAVAILABLE);
-    talk_wait(talk, core_bench_options.key_cache_seconds - 1);
+    talk_wait(talk, CORE_BENCH_KEY_SECONDS - 1);
     assert_int_equal(key_of(talk, id).size, 32);
     talk_wait(talk, 1);
     assert_reason(by_id(talk, KMIP_OPERATION_GET, id), KMIP_RESULT_REASON_GENERAL_FAILURE);
@@ -367,7 +367,7 @@ static void opening_may_fail_at_any_allocation(void **state)
         struct core *core = NULL;
         faults_allocations(at, true);
         enum status status =
-            core_open(bench->store, bench->keymanager, &bench->clock, &core_bench_options, &core);
+            core_open(bench->store, &bench->keymanagers, &bench->clock, &core_bench_options, &core);
         bool failed = faults_allocation_failed();
         faults_allocations_end();
         core_close(core);

@@ -32,7 +32,7 @@ static enum status generate(struct request *request, struct object *object,
     enum status status = key_length(request, object, (uint32_t)algorithm, &bits);
     if (status != STATUS_OK)
         return status;
-    return secret_random(ret_material, material_bytes((uint32_t)algorithm, bits));
+    return request_random(object, material_bytes((uint32_t)algorithm, bits), ret_material);
 }
 
 /* KMIP 1.4 §4.1. Keys are made Pre-Active, unless an Activation Date says otherwise. */

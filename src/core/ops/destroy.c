@@ -22,8 +22,10 @@ enum status request_destroy(struct request *request, struct object *object)
             : destroy_stateless(request, object);
     if (status == STATUS_OK)
         status = request_changed(request, object);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         object->row.wrapped = (struct wrapped){0};
+        object->key = NULL;
+    }
     return status;
 }
 
