@@ -70,7 +70,8 @@ struct root_key_info {
 };
 
 struct root_key_wish {
-    struct uuid id;    /* wanted; a provider whose service gives its own identifiers ignores it */
+    struct uuid id;    /* wanted; a provider whose service gives its own identifiers ignores it;
+                          all zeros: any, which cannot be repeated */
     const char *name;  /* for a key manager that keeps names; 2 to 90 characters; may be NULL */
     const struct secret *material; /* to import; NULL: made inside the key manager */
     int64_t now;
@@ -208,10 +209,12 @@ void keymanager_submit(struct keymanager *keymanager, struct keymanager_job *job
 
 /* ---- Root keys ---- */
 
+/* A root key that is not there is ROOT_KEY_UNAVAILABLE, unless another status is named for it. */
+
 /*
  * Makes a root key inside the key manager, or imports one; durable before it returns. May be
- * repeated with the same wish after KEY_MANAGER_UNAVAILABLE: only one is made. EXISTS: the
- * identifier is another's. INVALID_ARGUMENT: material of another size than 16, 24 or 32 bytes.
+ * repeated with the same wish (all of it, the time too) after KEY_MANAGER_UNAVAILABLE: only one is
+ * made. EXISTS: the identifier is another's, or of a deleted one. INVALID_ARGUMENT: material of another size than 16, 24 or 32 bytes.
  */
 enum status keymanager_create_root_key(struct keymanager *keymanager,
                                        const struct root_key_wish *wish,
@@ -221,7 +224,7 @@ enum status keymanager_create_root_key(struct keymanager *keymanager,
  * Gives the root key a version more, which all wraps from now on use; older ones unwrap as before.
  * `from` is the version that the caller knows as the newest: CONFLICT when it is not (somebody
  * else rotated, or a repeated call has been carried out already). `material` for an imported root
- * key, NULL for a generated one; INVALID_ARGUMENT otherwise.
+ * key, NULL for a generated one; INVALID_ARGUMENT otherwise. ROOT_KEY_UNAVAILABLE: not ACTIVE.
  */
 enum status keymanager_rotate(struct keymanager *keymanager, const struct uuid *root_key,
                               uint32_t from, const struct secret *material, int64_t now,
@@ -234,7 +237,7 @@ enum status keymanager_set_state(struct keymanager *keymanager, const struct uui
 /* Deletes it: nothing wraps or unwraps with it, but it can be restored until it is purged. */
 enum status keymanager_delete(struct keymanager *keymanager, const struct uuid *root_key,
                               int64_t now, struct error *error) MUST_USE;
-/* Takes the deletion back: it is ACTIVE. CONFLICT: not deleted. NOT_FOUND: purged. */
+/* Takes the deletion back: it is ACTIVE. CONFLICT: not deleted. NOT_FOUND: purged, or none. */
 enum status keymanager_restore(struct keymanager *keymanager, const struct uuid *root_key,
                                struct error *error) MUST_USE;
 /* Erases the material of a deleted root key, for good, from everything the key manager keeps.

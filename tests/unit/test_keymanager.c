@@ -975,6 +975,93 @@ static void test_file_reseal(void **state)
     buffer_free(&wrapped);
 }
 
+/* ---- Purging ---- */
+
+/* How many versions a generation on the disk holds of a root key. */
+static size_t versions_at(const struct fixture *fixture, const char *path, const struct uuid *id)
+{
+    struct sealed_header header;
+    struct root_keys set;
+    struct buffer file;
+    struct error error = {0};
+    struct buffer text;
+    uint8_t material[32];
+    size_t count = 0;
+    read_file(fixture->key_path, &text);
+    assert_true(hex_decode(bytes_of(text.data, 64), material, sizeof(material)));
+    read_file(path, &file);
+    assert_int_equal(sealed_header_read(buffer_bytes(&file), path, &header, &error), STATUS_OK);
+    struct secret keys = keys_of(&header, bytes_of(material, sizeof(material)));
+    assert_int_equal(root_keys_init(&set), STATUS_OK);
+    assert_int_equal(sealed_decode(buffer_bytes(&file), path, &keys, &set, &error), STATUS_OK);
+    for (size_t i = 0; i < set.count; i++)
+        count += uuid_equal(&set.keys[i]->id, id) ? set.keys[i]->version_count : 0;
+    root_keys_free(&set);
+    secret_free(&keys);
+    buffer_free(&file);
+    buffer_free(&text);
+    return count;
+}
+
+static void must(enum status status, const struct error *error)
+{
+    if (status != STATUS_OK)
+        fail_msg("%s", error_text(error));
+}
+
+/* A deleted root key is on the disk until it is purged; then in neither generation. A crash may
+ * come between the two that a purge writes: doing it again makes good for that. */
+static void test_file_purge(void **state)
+{
+    const struct fixture *fixture = *state;
+    char previous[128];
+    struct error error = {0};
+    struct buffer before;
+    snprintf(previous, sizeof(previous), "%s.previous", fixture->path);
+    struct keymanager *keymanager = open_with(fixture, &fixture->by_key, true);
+    struct uuid id = create_root_key(keymanager);
+    struct uuid other = create_root_key(keymanager);
+    must(keymanager_rotate(keymanager, &id, 1, NULL, NOW + 1, &error), &error);
+    must(keymanager_delete(keymanager, &id, NOW + 2, &error), &error);
+    assert_int_equal(versions_at(fixture, fixture->path, &id), 2);
+    read_file(fixture->path, &before);
+    must(keymanager_purge(keymanager, &id, &error), &error);
+    assert_int_equal(versions_at(fixture, fixture->path, &id), 0);
+    assert_int_equal(versions_at(fixture, previous, &id), 0);
+    assert_int_equal(versions_at(fixture, fixture->path, &other), 1);
+    write_file(previous, buffer_bytes(&before), 0600);
+    assert_int_equal(versions_at(fixture, previous, &id), 2);
+    keymanager_close(keymanager);
+    keymanager = open_with(fixture, &fixture->by_key, false);
+    must(keymanager_purge(keymanager, &id, &error), &error);
+    assert_int_equal(versions_at(fixture, previous, &id), 0);
+    assert_int_equal(versions_at(fixture, fixture->path, &other), 1);
+    struct root_key_info info;
+    must(keymanager_root_key_info(keymanager, &id, &info), &error);
+    assert_int_equal(info.version, 2);
+    assert_true(info.rotated == NOW + 1);
+    assert_true(info.deleted == NOW + 2);
+    keymanager_close(keymanager);
+    buffer_free(&before);
+}
+
+/* What another process changed is found by a check, not only by the next change. */
+static void test_file_check(void **state)
+{
+    const struct fixture *fixture = *state;
+    struct error error = {0};
+    struct keymanager *one = open_with(fixture, &fixture->by_key, true);
+    struct keymanager *two = open_with(fixture, &fixture->by_key, false);
+    must(keymanager_check(two, &error), &error);
+    (void)create_root_key(one);
+    must(keymanager_check(one, &error), &error);
+    assert_int_equal(keymanager_check(two, &error), STATUS_CONFLICT);
+    assert_int_equal(unlink(fixture->path), 0);
+    assert_int_equal(keymanager_check(one, &error), STATUS_NOT_FOUND);
+    keymanager_close(two);
+    keymanager_close(one);
+}
+
 /* ---- Known files ---- */
 
 /*
@@ -1179,6 +1266,8 @@ int main(void)
         FILE_TEST(test_file_write_fails),
         FILE_TEST(test_file_conflict),
         FILE_TEST(test_file_reseal),
+        FILE_TEST(test_file_purge),
+        FILE_TEST(test_file_check),
         FILE_TEST(test_known_files),
         FILE_TEST(test_threads),
     };
