@@ -53,6 +53,10 @@ enum kms_effect {
 enum status kms_write(struct kms *kms, unsigned effects, kms_change *change,
                       void *argument) MUST_USE;
 
+/* The same, where the change itself sets *effects before it returns STATUS_OK. */
+enum status kms_write_deciding(struct kms *kms, const unsigned *effects, kms_change *change,
+                               void *argument) MUST_USE;
+
 /* A connection for reading, waited for where all are in use. End: kms_read_end(). */
 enum status kms_read_begin(struct kms *kms, struct db **ret_db) MUST_USE;
 void kms_read_end(struct kms *kms, struct db *db);

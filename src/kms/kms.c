@@ -19,7 +19,7 @@
 struct kms_write {
     kms_change *change;
     void *argument;
-    unsigned effects;
+    const unsigned *effects;
     enum status status;
     bool done;
     struct kms_write *next;
@@ -45,7 +45,7 @@ static enum status apply_group(struct kms *kms, struct kms_write *group, unsigne
         if (status != STATUS_OK)
             return status;
         if (write->status == STATUS_OK)
-            *ret_effects |= write->effects;
+            *ret_effects |= *write->effects;
     }
     return STATUS_OK;
 }
@@ -149,6 +149,12 @@ static void lead(struct kms *kms)
 }
 
 enum status kms_write(struct kms *kms, unsigned effects, kms_change *change, void *argument)
+{
+    return kms_write_deciding(kms, &effects, change, argument);
+}
+
+enum status kms_write_deciding(struct kms *kms, const unsigned *effects, kms_change *change,
+                               void *argument)
 {
     struct kms_write write = {.change = change, .argument = argument, .effects = effects};
     (void)pthread_mutex_lock(&kms->lock);
