@@ -91,7 +91,7 @@ static enum status key_file_load(const struct sealing *sealing, bool create,
 
 /* ---- Credential ---- */
 
-static enum status credential_path(const char *name, char **ret_path, struct error *error)
+enum status sealing_credential_path(const char *name, char **ret_path, struct error *error)
 {
     const char *directory = strchr(name, '/') != NULL ? NULL : getenv("CREDENTIALS_DIRECTORY");
     if (strchr(name, '/') == NULL && directory == NULL)
@@ -109,7 +109,7 @@ static enum status credential_load(const struct sealing *sealing, struct secret 
                                    struct error *error)
 {
     char *path = NULL;
-    enum status status = credential_path(sealing->path, &path, error);
+    enum status status = sealing_credential_path(sealing->path, &path, error);
     if (status != STATUS_OK)
         return status;
     struct secret content = {0};

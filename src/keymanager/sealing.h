@@ -13,6 +13,11 @@
 enum status sealing_material(const struct sealing *sealing, bool create,
                              struct secret *ret_material, struct error *error) MUST_USE;
 
+/* Where the systemd credential `name` is: in $CREDENTIALS_DIRECTORY, unless the name has a slash
+ * and is a path. NOT_FOUND: there is no such directory; NO_MEMORY. The caller frees the path. */
+enum status sealing_credential_path(const char *name, char **ret_path,
+                                    struct error *error) MUST_USE;
+
 /* "passphrase", "key file", "credential" for texts; "unknown method" for any other number. */
 const char *sealing_method_text(unsigned method);
 

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pkcs11_shim.h"
+
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPORTED __attribute__((visibility("default")))
+
+extern struct pkcs11_shim pkcs11_shim;
+EXPORTED struct pkcs11_shim pkcs11_shim;
+
+static struct ck_function_list *real;
+static struct ck_function_list list;
+
+/* Whether this call is to fail. */
+static bool fails(enum shim_function function)
+{
+    (void)atomic_fetch_add(&pkcs11_shim.calls[function], 1);
+    int wanted = atomic_load(&pkcs11_shim.function);
+    if ((wanted != (int)function && wanted != SHIM_ANY) || atomic_load(&pkcs11_shim.times) <= 0)
+        return false;
+    if (atomic_fetch_sub(&pkcs11_shim.skip, 1) > 0)
+        return false;
+    return atomic_fetch_sub(&pkcs11_shim.times, 1) > 0;
+}
+
+/* What the token lacks. */
+#define SHIM(name, parameters, arguments) static ck_rv_t before_##name parameters;
+SHIM_FUNCTIONS
+#undef SHIM
+
+#define UNCHANGED(name, parameters)            \
+    static ck_rv_t before_##name parameters    \
+    {                                          \
+        return CKR_OK;                         \
+    }
+UNCHANGED(GetSlotList, (unsigned char a, ck_slot_id_t *b, unsigned long *c))
+UNCHANGED(GetTokenInfo, (ck_slot_id_t a, struct ck_token_info *b))
+UNCHANGED(GetSessionInfo, (ck_session_handle_t a, struct ck_session_info *b))
+UNCHANGED(Login, (ck_session_handle_t a, ck_user_type_t b, unsigned char *c, unsigned long d))
+UNCHANGED(FindObjectsInit, (ck_session_handle_t a, struct ck_attribute *b, unsigned long c))
+UNCHANGED(FindObjects,
+          (ck_session_handle_t a, ck_object_handle_t *b, unsigned long c, unsigned long *d))
+UNCHANGED(FindObjectsFinal, (ck_session_handle_t a))
+UNCHANGED(GetAttributeValue, (ck_session_handle_t a, ck_object_handle_t b, struct ck_attribute *c,
+                              unsigned long d))
+UNCHANGED(DestroyObject, (ck_session_handle_t a, ck_object_handle_t b))
+UNCHANGED(GenerateKey, (ck_session_handle_t a, struct ck_mechanism *b, struct ck_attribute *c,
+                        unsigned long d, ck_object_handle_t *e))
+UNCHANGED(UnwrapKey, (ck_session_handle_t a, struct ck_mechanism *b, ck_object_handle_t c,
+                      unsigned char *d, unsigned long e, struct ck_attribute *f, unsigned long g,
+                      ck_object_handle_t *h))
+UNCHANGED(EncryptInit, (ck_session_handle_t a, struct ck_mechanism *b, ck_object_handle_t c))
+UNCHANGED(Encrypt, (ck_session_handle_t a, unsigned char *b, unsigned long c, unsigned char *d,
+                    unsigned long *e))
+UNCHANGED(DecryptInit, (ck_session_handle_t a, struct ck_mechanism *b, ck_object_handle_t c))
+UNCHANGED(Decrypt, (ck_session_handle_t a, unsigned char *b, unsigned long c, unsigned char *d,
+                    unsigned long *e))
+
+static ck_rv_t before_GetMechanismInfo(ck_slot_id_t a, ck_mechanism_type_t b,
+                                       struct ck_mechanism_info *c)
+{
+    return b == CKM_AES_GCM && atomic_load(&pkcs11_shim.without_gcm) ? CKR_MECHANISM_INVALID
+                                                                     : CKR_OK;
+}
+
+static ck_rv_t before_CreateObject(ck_session_handle_t a, struct ck_attribute *b, unsigned long c,
+                                   ck_object_handle_t *d)
+{
+    for (unsigned long i = 0; i < c; i++)
+        if (b[i].type == CKA_CLASS && *(ck_object_class_t *)b[i].value == CKO_SECRET_KEY &&
+            atomic_load(&pkcs11_shim.without_import))
+            return CKR_TEMPLATE_INCONSISTENT;
+    return CKR_OK;
+}
+
+static ck_rv_t before_OpenSession(ck_slot_id_t a, ck_flags_t b, void *c, ck_notify_t d,
+                                  ck_session_handle_t *e)
+{
+    unsigned limit = atomic_load(&pkcs11_shim.sessions);
+    return limit > 0 && atomic_load(&pkcs11_shim.open) >= limit ? CKR_SESSION_COUNT : CKR_OK;
+}
+
+#define SHIM(name, parameters, arguments)                   \
+    static ck_rv_t shim_##name parameters                   \
+    {                                                       \
+        ck_rv_t value = before_##name arguments;            \
+        if (value != CKR_OK)                                \
+            return value;                                   \
+        bool failing = fails(SHIM_##name);                  \
+        if (!failing || atomic_load(&pkcs11_shim.after))    \
+            value = real->C_##name arguments;               \
+        return failing ? atomic_load(&pkcs11_shim.value) : value; \
+    }
+SHIM_FUNCTIONS
+#undef SHIM
+
+static ck_rv_t token_info(ck_slot_id_t slot, struct ck_token_info *info)
+{
+    ck_rv_t value = shim_GetTokenInfo(slot, info);
+    if (value == CKR_OK)
+        info->flags |= atomic_load(&pkcs11_shim.flags);
+    return value;
+}
+
+static ck_rv_t open_session(ck_slot_id_t a, ck_flags_t b, void *c, ck_notify_t d,
+                            ck_session_handle_t *e)
+{
+    ck_rv_t value = shim_OpenSession(a, b, c, d, e);
+    if (value != CKR_OK)
+        return value;
+    unsigned open = atomic_fetch_add(&pkcs11_shim.open, 1) + 1;
+    unsigned most = atomic_load(&pkcs11_shim.most_open);
+    while (open > most && !atomic_compare_exchange_weak(&pkcs11_shim.most_open, &most, open))
+        ;
+    return CKR_OK;
+}
+
+static ck_rv_t close_session(ck_session_handle_t session)
+{
+    ck_rv_t value = real->C_CloseSession(session);
+    if (value == CKR_OK)
+        (void)atomic_fetch_sub(&pkcs11_shim.open, 1);
+    return value;
+}
+
+static ck_rv_t finalize(void *reserved)
+{
+    atomic_store(&pkcs11_shim.open, 0);
+    return real->C_Finalize(reserved);
+}
+
+EXPORTED ck_rv_t C_GetFunctionList(struct ck_function_list **ret_list)
+{
+    const char *path = getenv("PKCS11_SHIM_MODULE");
+    void *library = path != NULL ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    void *symbol = library != NULL ? dlsym(library, "C_GetFunctionList") : NULL;
+    ck_rv_t (*get)(struct ck_function_list **) = NULL;
+    memcpy(&get, &symbol, sizeof(symbol));
+    if (symbol == NULL || get(&real) != CKR_OK)
+        return CKR_GENERAL_ERROR;
+    list = *real;
+#define SHIM(name, parameters, arguments) list.C_##name = shim_##name;
+    SHIM_FUNCTIONS
+#undef SHIM
+    list.C_GetTokenInfo = token_info;
+    list.C_OpenSession = open_session;
+    list.C_CloseSession = close_session;
+    list.C_Finalize = finalize;
+    list.C_GetFunctionList = C_GetFunctionList;
+    *ret_list = &list;
+    return CKR_OK;
+}
