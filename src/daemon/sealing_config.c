@@ -6,64 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/prompt.h"
-#include "keymanager/sealed_file.h"
-
-#define PASSPHRASE_MAX 1024
-#define PASSPHRASE_MIN 12 /* of a new one that a person types */
-
-static enum status read_passphrase_file(const char *path, struct secret *ret_passphrase,
-                                        struct error *error)
-{
-    struct secret content = {0};
-    enum status status =
-        file_read_secret(path, FILE_CREDENTIAL, PASSPHRASE_MAX, &content, error);
-    if (status != STATUS_OK)
-        return status;
-    const uint8_t *end = memchr(content.data, '\n', content.size);
-    size_t size = end != NULL ? (size_t)(end - content.data) : content.size;
-    if (size == 0)
-        status = error_set(error, STATUS_INVALID_ARGUMENT,
-                           "the first line of %.300s is empty: write the passphrase there", path);
-    else
-        status = secret_copy(ret_passphrase, bytes_of(content.data, size));
-    secret_free(&content);
-    return status;
-}
-
-static enum status ask_again(const struct secret *first, struct error *error)
-{
-    struct secret second = {0};
-    if (first->size < PASSPHRASE_MIN)
-        return error_set(error, STATUS_INVALID_ARGUMENT,
-                         "the passphrase has fewer than %d characters: start again with a longer "
-                         "one",
-                         PASSPHRASE_MIN);
-    enum status status = prompt_secret("The same passphrase again: ", PASSPHRASE_MAX, &second, error);
-    if (status == STATUS_OK && !secret_equal(first, &second))
-        status = error_set(error, STATUS_INVALID_ARGUMENT,
-                           "the two passphrases differ: start again");
-    secret_free(&second);
-    return status;
-}
-
-static enum status ask_passphrase(bool is_new, struct secret *ret_passphrase, struct error *error)
-{
-    enum status status =
-        prompt_secret(is_new ? "New passphrase for the root keys (without it no key can ever be "
-                               "opened): "
-                             : "Passphrase of the root keys: ",
-                      PASSPHRASE_MAX, ret_passphrase, error);
-    if (status == STATUS_NOT_FOUND)
-        return error_set(error, status,
-                         "[keys] sealing = prompt asks on a terminal, and there is none: start "
-                         "kmipd on one, or use sealing = credential or passphrase-file");
-    if (status == STATUS_OK && is_new)
-        status = ask_again(ret_passphrase, error);
-    if (status != STATUS_OK)
-        secret_free(ret_passphrase);
-    return status;
-}
+#include "keymanager/sealing_source.h"
 
 static const char *key_file_path(const struct config *config, const struct state *state)
 {
@@ -71,29 +14,18 @@ static const char *key_file_path(const struct config *config, const struct state
                                                 : state_path(state, STATE_SEALING_KEY);
 }
 
-/* What a configuration says, with the passphrase where it is one. */
-struct choice {
-    struct sealing sealing;
-    struct secret passphrase;
-};
-
-/* `is_new`: a passphrase that a person types is asked for twice. */
-static enum status choose(const struct config *config, const struct state *state, bool is_new,
-                          struct choice *choice, struct error *error)
+/* What a configuration says. */
+static struct sealing_source source_of(const struct config *config, const struct state *state)
 {
-    choice->sealing = (struct sealing){SEALING_PASSPHRASE, NULL, &choice->passphrase};
-    choice->passphrase = (struct secret){0};
     switch (config->keys_sealing) {
     case CONFIG_SEALING_CREDENTIAL:
-        choice->sealing = (struct sealing){SEALING_CREDENTIAL, config->keys_sealing_credential, NULL};
-        return STATUS_OK;
+        return (struct sealing_source){SEALING_SOURCE_CREDENTIAL, config->keys_sealing_credential};
     case CONFIG_SEALING_PASSPHRASE_FILE:
-        return read_passphrase_file(config->keys_sealing_file, &choice->passphrase, error);
+        return (struct sealing_source){SEALING_SOURCE_PASSPHRASE_FILE, config->keys_sealing_file};
     case CONFIG_SEALING_PROMPT:
-        return ask_passphrase(is_new, &choice->passphrase, error);
+        return (struct sealing_source){SEALING_SOURCE_PROMPT, NULL};
     default: /* key-file; config.h knows no other word of this key */
-        choice->sealing = (struct sealing){SEALING_KEY_FILE, key_file_path(config, state), NULL};
-        return STATUS_OK;
+        return (struct sealing_source){SEALING_SOURCE_KEY_FILE, key_file_path(config, state)};
     }
 }
 
@@ -101,12 +33,13 @@ enum status sealing_open(const struct config *config, const struct state *state,
                          struct keymanager **ret_keymanager, struct error *error)
 {
     const char *path = state_path(state, STATE_ROOT_KEYS);
-    struct choice choice;
+    struct sealing_source source = source_of(config, state);
+    struct sealing_choice choice;
     bool is_new = !state->complete && !file_exists(path);
-    enum status status = choose(config, state, is_new, &choice, error);
+    enum status status = sealing_choose(&source, is_new, &choice, error);
     if (status == STATUS_OK)
         status = sealed_file_open(path, &choice.sealing, !state->complete, ret_keymanager, error);
-    secret_free(&choice.passphrase);
+    sealing_choice_free(&choice);
     return status;
 }
 
@@ -125,12 +58,13 @@ static enum status remove_previous(const struct state *state, struct error *erro
 enum status sealing_change(const struct config *config, const struct state *state,
                            struct keymanager *keymanager, struct error *error)
 {
-    struct choice choice;
-    enum status status = choose(config, state, true, &choice, error);
+    struct sealing_source source = source_of(config, state);
+    struct sealing_choice choice;
+    enum status status = sealing_choose(&source, true, &choice, error);
     if (status == STATUS_OK)
         status = sealed_file_reseal(keymanager, &choice.sealing, error);
     if (status == STATUS_OK)
         status = remove_previous(state, error);
-    secret_free(&choice.passphrase);
+    sealing_choice_free(&choice);
     return status;
 }
