@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "audit/audit.h"
 #include "base/clock.h"
+#include "base/secret.h"
 #include "core/core.h"
 #include "keymanager/keymanagers.h"
 #include "kms/kms.h"
@@ -47,5 +48,12 @@ enum status api_open(const struct api_context *context, struct api **ret_api,
                      struct error *error) MUST_USE;
 /* Ends the threads after what they are at. NULL is fine. */
 void api_close(struct api *api);
+
+/*
+ * The first service ID of a new instance: "admin", which may do everything (Manager, KeyPurge,
+ * Administrator). Its API key, not NUL-terminated, is to be shown once and freed. EXISTS: there is
+ * one of this name already.
+ */
+enum status api_first_key(struct api *api, struct secret *ret_key, struct error *error) MUST_USE;
 
 #endif

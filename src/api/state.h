@@ -12,7 +12,7 @@
 struct auth;
 struct jwt;
 
-#define API_THREADS_MAX 64
+#define API_THREADS_MAX 256
 #define API_QUEUE_MAX   1024 /* requests that wait for a thread */
 
 /* A session of the store that no call has at the moment. */
