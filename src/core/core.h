@@ -156,7 +156,7 @@ enum status core_execute_fetched(struct request *request) MUST_USE;
  * their key manager keeps records.
  *   OK        request->changes can be committed
  *   PENDING   core_fetch(), and then call it again
- *   CONFLICT  the session's adapter has another root key now: execute again
+ *   CONFLICT  the session's adapter has another root key now, or is gone: execute again
  * Any other status refuses the whole message (core_refuse()): a key that could not be wrapped or
  * recorded is none, and what else the batch has done does not happen either.
  */

@@ -13,7 +13,7 @@
 #define LOCKS   64
 #define EPOCHS  64
 #define KEY_MAX 4096 /* longer secrets are not kept */
-#define MARK    16   /* the end of a wrapped blob is its tag: no two blobs share it */
+#define MARK    16   /* the end of a wrapped blob is its tag: no two keys share it */
 
 struct entry {
     struct uuid object;

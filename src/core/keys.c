@@ -421,7 +421,8 @@ static bool is_of_session(const struct request *request, const struct new_key *k
 {
     struct wrap_binding binding = binding_of(request, &key->object);
     struct keymanager *keymanager;
-    return request_key_manager(request, &keymanager) == STATUS_OK &&
+    return request->session->adapter != 0 &&
+           request_key_manager(request, &keymanager) == STATUS_OK &&
            keymanager == key->wrap.keymanager &&
            memcmp(&key->wrap.job.binding, &binding, sizeof(binding)) == 0;
 }

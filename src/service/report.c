@@ -27,6 +27,7 @@ static void limit_init(struct report_limit *limit)
 void report_init(struct report *report)
 {
     limit_init(&report->refusals);
+    limit_init(&report->unrecorded);
     for (int i = 0; i < STATUS_COUNT; i++)
         limit_init(&report->faults[i]);
 }
@@ -95,4 +96,13 @@ void report_fault(struct report *report, enum status status)
     if (may_tell_of(report, status, more, sizeof(more)))
         log_write(status_level(status), "requests fail status=%s%s: %s", status_name(status), more,
                   status_text(status));
+}
+
+void report_unrecorded(struct report *report, const char *adapter)
+{
+    uint64_t left_out;
+    if (may_tell(&report->unrecorded, FAULT_MILLISECONDS, 1, &left_out))
+        log_warning("records too-large adapter=\"%s\" left-out=%" PRIu64 ": an object is kept here "
+                    "but not in the key manager, from where a lost store could be rebuilt",
+                    adapter, left_out);
 }

@@ -21,6 +21,7 @@ struct report_limit {
 
 struct report {
     struct report_limit refusals;
+    struct report_limit unrecorded;
     struct report_limit faults[STATUS_COUNT];
 };
 
@@ -28,6 +29,9 @@ void report_init(struct report *report);
 
 /* A request that is answered. */
 void report_request(struct report *report, const struct request *request);
+
+/* A new object is too large for a record in its key manager. */
+void report_unrecorded(struct report *report, const char *adapter);
 
 /* A fault that no answer tells of. */
 void report_fault(struct report *report, enum status status);

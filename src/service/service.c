@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "service/registry.h"
 #include "service/report.h"
+#include "service/strays.h"
 #include "service/work.h"
 
 #define ATTEMPTS_MAX 32 /* executions of one request when others are always faster */
@@ -60,7 +61,8 @@ struct service {
     struct work **last;
     struct service_lane lanes[LANES];
     bool stopping;
-    _Atomic uint64_t requests, items, refused, again;
+    _Atomic uint64_t requests, items, refused, again, waited, unrecorded;
+    struct strays *strays;
     struct report report;
     /* A bucket of what strangers may still send, in thousandths, and when it was last filled. */
     pthread_mutex_t strangers_lock;
@@ -77,6 +79,8 @@ struct service_session {
 };
 
 static void pass_on(struct work *work);
+static void bind_session(struct service *service, struct store_session *store,
+                         struct core_session *core);
 
 static bool somebody_was_faster(enum status status)
 {
@@ -175,19 +179,23 @@ static enum status execute_once(struct work *work, struct store_session *store, 
         return core_execute_again(request, false);
     case WORK_SKIP_OPTIONAL:
         return core_execute_again(request, true);
+    case WORK_FETCHED:
+        return core_execute_fetched(request);
     case WORK_REFUSE:
         return core_refuse(request, work->status);
+    case WORK_PREPARED: /* executed already */
+        break;
     }
     return STATUS_INTERNAL;
 }
 
-/* Executes with as much room as the answer needs. BUSY: it takes longer than `patience`.
- * TOO_LARGE: there is no answer at all. */
+/* Executes with as much room as the answer needs. BUSY: it takes longer than `patience`. PENDING: a
+ * key is missing. TOO_LARGE: there is no answer at all. */
 static enum status execute(struct work *work, struct store_session *store, size_t patience)
 {
     for (;;) {
         enum status status = execute_once(work, store, patience);
-        if (status == STATUS_OK || status == STATUS_BUSY)
+        if (status == STATUS_OK || status == STATUS_BUSY || status == STATUS_PENDING)
             return status;
         if (work_grow_reply(work, work->service->options.reply_max)) {
             work->request.frame = work->frame;
@@ -200,12 +208,56 @@ static enum status execute(struct work *work, struct store_session *store, size_
     }
 }
 
+/* What has been recorded for nothing. */
+static void hand_over_strays(struct work *work)
+{
+    struct keymanager *keymanager;
+    struct uuid record;
+    while (core_take_stray(&work->request, &keymanager, &record))
+        strays_add(work->service->strays, keymanager, &record);
+}
+
 static void close_without_answer(struct work *work)
 {
     leave_lane(work);
+    hand_over_strays(work);
     work->reply.bytes = (struct bytes){0};
     work->reply.close = true;
     net_answer(work->connection, &work->reply);
+}
+
+/* What was asked of the key managers is back: on one of their threads, or on this one. */
+static void fetched(struct request *request)
+{
+    struct work *work = CONTAINER_OF(request, struct work, request);
+    give_to_worker(work, work->task, STATUS_OK);
+}
+
+/* Nobody waits in its lane for a key manager: it takes its turn again when it must. */
+static void fetch(struct work *work, enum work_task then)
+{
+    leave_lane(work);
+    atomic_fetch_add(&work->service->waited, 1);
+    work->task = then;
+    core_fetch(&work->request, fetched);
+}
+
+/* After an execution. */
+static void go_on(struct work *work, enum status status)
+{
+    if (status == STATUS_OK)
+        pass_on(work);
+    else if (status == STATUS_PENDING)
+        fetch(work, WORK_FETCHED);
+    else if (status == STATUS_BUSY)
+        give_to_worker(work, WORK_EXECUTE, STATUS_OK);
+    else
+        close_without_answer(work);
+}
+
+static bool waited(const struct work *work)
+{
+    return work->task == WORK_FETCHED || work->task == WORK_PREPARED;
 }
 
 static void work_on(struct service_worker *worker, struct work *work)
@@ -217,10 +269,13 @@ static void work_on(struct service_worker *worker, struct work *work)
         atomic_fetch_add(&service->again, 1);
     /* The worker's own session, whichever one the request was begun with. */
     work->request.store = worker->store;
-    if (execute(work, worker->store, SIZE_MAX) == STATUS_OK)
+    /* The key manager took its time: the adapter may have been moved or deleted. */
+    if (waited(work))
+        bind_session(service, worker->store, work->session);
+    if (work->task == WORK_PREPARED)
         pass_on(work);
     else
-        close_without_answer(work);
+        go_on(work, execute(work, worker->store, SIZE_MAX));
 }
 
 static void *run_worker(void *argument)
@@ -245,6 +300,7 @@ static void answer(struct work *work)
     atomic_fetch_add_explicit(&service->requests, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&service->items, work->request.record_count, memory_order_relaxed);
     report_request(&service->report, &work->request);
+    hand_over_strays(work);
     work->reply.bytes = buffer_bytes(&work->request.reply);
     work->reply.close = work->request.close;
     net_answer(work->connection, &work->reply);
@@ -284,6 +340,7 @@ static enum status refusal_of(enum status status)
 static void committed(struct store_transaction *transaction, enum status status)
 {
     struct work *work = CONTAINER_OF(transaction, struct work, transaction);
+    core_committed(&work->request, status);
     if (somebody_was_faster(status) && work->attempts++ < ATTEMPTS_MAX) {
         try_again(work);
         return;
@@ -297,7 +354,27 @@ static void committed(struct store_transaction *transaction, enum status status)
         give_to_worker(work, WORK_REFUSE, refusal_of(status));
 }
 
-/* An executed request goes to the store if it changes something, and to the audit log. */
+static void commit(struct work *work)
+{
+    struct request *request = &work->request;
+    work->transaction = (struct store_transaction){
+        .changes = request->changes, .count = request->change_count, .done = committed};
+    store_submit(work->service->store, &work->transaction);
+}
+
+/* Objects that were too large to be recorded are kept all the same. */
+static void note_unrecorded(struct work *work)
+{
+    unsigned count = work->request.keys.unrecorded;
+    if (count == 0)
+        return;
+    work->request.keys.unrecorded = 0;
+    atomic_fetch_add(&work->service->unrecorded, count);
+    report_unrecorded(&work->service->report, work->session->adapter_name);
+}
+
+/* An executed request goes to the store if it changes something, once its new keys are wrapped; and
+ * to the audit log. */
 static void pass_on(struct work *work)
 {
     struct request *request = &work->request;
@@ -306,9 +383,18 @@ static void pass_on(struct work *work)
         record(work);
         return;
     }
-    work->transaction = (struct store_transaction){
-        .changes = request->changes, .count = request->change_count, .done = committed};
-    store_submit(work->service->store, &work->transaction);
+    enum status status = core_prepare(request);
+    if (status == STATUS_OK) {
+        note_unrecorded(work);
+        commit(work);
+    } else if (status == STATUS_PENDING) {
+        fetch(work, WORK_PREPARED);
+    } else if (status == STATUS_CONFLICT && work->attempts++ < ATTEMPTS_MAX) {
+        give_to_worker(work, WORK_AGAIN, status);
+    } else {
+        leave_lane(work);
+        give_to_worker(work, WORK_REFUSE, status);
+    }
 }
 
 /* ---- What the network calls ---- */
@@ -334,11 +420,12 @@ static void closed(void *context, void *session)
 }
 
 /* What a session may do is looked at for each frame: certificates come and go. */
-static void bind_session(struct service *service, struct service_loop *loop,
-                         struct service_session *session)
+static void bind_session(struct service *service, struct store_session *store,
+                         struct core_session *core)
 {
+    struct service_session *session = CONTAINER_OF(core, struct service_session, core);
     const struct net_peer *peer = session->peer;
-    registry_bind(service->registry, loop->store, peer->has_certificate ? peer->fingerprint : NULL,
+    registry_bind(service->registry, store, peer->has_certificate ? peer->fingerprint : NULL,
                   &session->core, &session->generation);
 }
 
@@ -378,7 +465,7 @@ static struct work *begin(struct service *service, struct service_session *sessi
                           struct net_connection *connection, struct bytes frame)
 {
     struct service_loop *loop = &service->loops[net_connection_loop(connection)];
-    bind_session(service, loop, session);
+    bind_session(service, loop->store, &session->core);
     bool stranger = session->core.adapter == 0 && session->core.failure == STATUS_OK;
     if (stranger && !admit_stranger(service)) {
         atomic_fetch_add(&service->strangers_dropped, 1);
@@ -406,13 +493,7 @@ static void frame(void *context, void *session, struct net_connection *connectio
     if (work == NULL)
         return;
     struct store_session *store = service->loops[net_connection_loop(connection)].store;
-    enum status status = execute(work, store, LOOP_PATIENCE);
-    if (status == STATUS_OK)
-        pass_on(work);
-    else if (status == STATUS_BUSY)
-        give_to_worker(work, WORK_EXECUTE, STATUS_OK);
-    else
-        close_without_answer(work);
+    go_on(work, execute(work, store, LOOP_PATIENCE));
 }
 
 static void bad_frame(void *context, void *session, struct net_connection *connection,
@@ -514,6 +595,8 @@ enum status service_open(struct core *core, struct store *store, struct audit *a
         return error_set(error, STATUS_NO_MEMORY, "out of memory");
     enum status status = registry_open(store, &service->registry);
     if (status == STATUS_OK)
+        status = strays_open(&service->strays);
+    if (status == STATUS_OK)
         status = open_loops(service);
     if (status == STATUS_OK)
         status = open_workers(service);
@@ -550,6 +633,7 @@ void service_close(struct service *service)
         work_pool_close(&service->loops[i].pool);
     }
     free(service->loops);
+    strays_close(service->strays);
     registry_close(service->registry);
     pthread_mutex_destroy(&service->strangers_lock);
     pthread_mutex_destroy(&service->lock);
@@ -564,6 +648,8 @@ void service_counters(struct service *service, struct service_counters *ret_coun
         .items = atomic_load(&service->items),
         .refused = atomic_load(&service->refused),
         .again = atomic_load(&service->again),
+        .waited = atomic_load(&service->waited),
+        .unrecorded = atomic_load(&service->unrecorded),
         .strangers_dropped = atomic_load(&service->strangers_dropped),
     };
 }

@@ -3,12 +3,13 @@
  * Where a request goes: from the network through core to the store's committer and the audit log,
  * and back. Nothing waits on a loop's thread:
  *
- *   loop       frame -> core_execute() -> store_submit() ----------+-> audit_append()
- *   committer                              committed ---------------^
+ *   loop       frame -> core_execute() -> core_prepare() -> store_submit() -+-> audit_append()
+ *   committer                                               committed ------^
  *   audit log  records durable -> net_answer() -> loop -> TLS
  *
  * What goes wrong on the way (a conflict, a full disk), and searches that take long, are worked out
- * by worker threads.
+ * by worker threads. So is what comes back from a key manager: a request that needs one ends its
+ * execution, and is executed again, or committed, when the keys are there.
  */
 #ifndef KMIPD_SERVICE_SERVICE_H
 #define KMIPD_SERVICE_SERVICE_H
@@ -43,6 +44,8 @@ struct service_counters {
     uint64_t items;             /* batch items in them */
     uint64_t refused;           /* messages that the store or the audit log could not take */
     uint64_t again;             /* messages executed again because somebody else was faster */
+    uint64_t waited;            /* times that a message waited for a key manager */
+    uint64_t unrecorded;        /* objects too large to be recorded in their key manager */
     uint64_t strangers_dropped; /* messages of unknown clients beyond the rate that is recorded */
 };
 void service_counters(struct service *service, struct service_counters *ret_counters);

@@ -121,7 +121,7 @@ static void return_memory(struct work *work)
 void work_give_back(struct work *work)
 {
     struct work_pool *pool = work->pool;
-    request_reset(&work->request);
+    request_finish(&work->request);
     return_memory(work);
     work->next = pool->free;
     pool->free = work;

@@ -15,6 +15,8 @@ enum work_task {
     WORK_EXECUTE,       /* execute: the request may take long */
     WORK_AGAIN,         /* execute again: a conflict */
     WORK_SKIP_OPTIONAL, /* execute again without the changes that may be left out */
+    WORK_FETCHED,       /* execute again: the keys are there that it has waited for */
+    WORK_PREPARED,      /* go on with the commit: its new keys are wrapped, or recorded */
     WORK_REFUSE,        /* answer with `status` instead */
 };
 
@@ -25,7 +27,7 @@ struct work {
     struct net_reply reply;
     struct net_connection *connection;
     struct service *service;
-    const struct core_session *session;
+    struct core_session *session;
     struct bytes frame; /* a copy, in `memory` */
     enum work_task task;
     enum status status; /* why it is refused */

@@ -37,6 +37,8 @@ const struct core_options core_bench_options = {.locate_max = 1000,
                                                 .lease_seconds = 3600,
                                                 .key_cache_entries = 64,
                                                 .key_cache_seconds = {KEY_SECONDS},
+                                                .store_wrapped_keys = {
+                                                    [KEYMANAGER_KEY_PROTECT] = true},
                                                 .object_max = 65536,
                                                 .request_memory = 4u * 1024 * 1024};
 
