@@ -217,9 +217,6 @@ static enum status unwrap_stored(struct request *request, struct object *object,
 {
     struct keymanager *keymanager;
     struct wrap_binding binding;
-    struct fetched_key *fetched = find_fetched(request, object);
-    if (fetched != NULL)
-        return use_fetched(object, fetched, ret_plaintext);
     enum status status =
         keymanagers_of(request->core->keymanagers, object->row.wrapped, &object->row.id,
                        &request->session->adapter_uuid, &keymanager, &binding);
@@ -239,6 +236,10 @@ enum status request_unwrap(struct request *request, struct object *object,
         return secret_copy(ret_plaintext, secret_bytes(&object->key->wrap.job.plaintext));
     if (is_blocked(core, &object->row.id, object->row.wrapped, &status))
         return status;
+    /* Before the cache, where it is too by now: a newer blob may have come with it. */
+    struct fetched_key *fetched = find_fetched(request, object);
+    if (fetched != NULL)
+        return use_fetched(object, fetched, ret_plaintext);
     if (key_cache_get(core->keys, &object->row.id, object->row.wrapped.blob, request->now,
                       ret_plaintext))
         return STATUS_OK;

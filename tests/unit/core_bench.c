@@ -39,6 +39,7 @@ const struct core_options core_bench_options = {.locate_max = 1000,
                                                 .key_cache_seconds = {KEY_SECONDS},
                                                 .store_wrapped_keys = {
                                                     [KEYMANAGER_KEY_PROTECT] = true},
+                                                .key_manager_seconds = 1,
                                                 .object_max = 65536,
                                                 .request_memory = 4u * 1024 * 1024};
 
