@@ -8,10 +8,11 @@
 #include "base/file.h"
 #include "keymanager/sealing_source.h"
 
-static const char *key_file_path(const struct config *config, const struct state *state)
+static const char *sealing_path(const struct config *config, const struct state *state,
+                                enum state_file standard)
 {
     return config->keys_sealing_file[0] != '\0' ? config->keys_sealing_file
-                                                : state_path(state, STATE_SEALING_KEY);
+                                                : state_path(state, standard);
 }
 
 /* What a configuration says. */
@@ -19,13 +20,21 @@ static struct sealing_source source_of(const struct config *config, const struct
 {
     switch (config->keys_sealing) {
     case CONFIG_SEALING_CREDENTIAL:
-        return (struct sealing_source){SEALING_SOURCE_CREDENTIAL, config->keys_sealing_credential};
+        return (struct sealing_source){.kind = SEALING_SOURCE_CREDENTIAL,
+                                       .path = config->keys_sealing_credential};
     case CONFIG_SEALING_PASSPHRASE_FILE:
-        return (struct sealing_source){SEALING_SOURCE_PASSPHRASE_FILE, config->keys_sealing_file};
+        return (struct sealing_source){.kind = SEALING_SOURCE_PASSPHRASE_FILE,
+                                       .path = config->keys_sealing_file};
     case CONFIG_SEALING_PROMPT:
-        return (struct sealing_source){SEALING_SOURCE_PROMPT, NULL};
+        return (struct sealing_source){.kind = SEALING_SOURCE_PROMPT};
+    case CONFIG_SEALING_TPM:
+        return (struct sealing_source){.kind = SEALING_SOURCE_TPM,
+                                       .path = sealing_path(config, state, STATE_TPM_SEALING),
+                                       .tcti = config->keys_sealing_tpm_tcti,
+                                       .pcrs = config->keys_sealing_tpm_pcrs};
     default: /* key-file; config.h knows no other word of this key */
-        return (struct sealing_source){SEALING_SOURCE_KEY_FILE, key_file_path(config, state)};
+        return (struct sealing_source){.kind = SEALING_SOURCE_KEY_FILE,
+                                       .path = sealing_path(config, state, STATE_SEALING_KEY)};
     }
 }
 

@@ -240,7 +240,7 @@ static bool method_fits(const struct sealed_header *header)
 {
     if (header->method == SEALING_PASSPHRASE)
         return scrypt_cost_allowed(&header->cost, SCRYPT_MEMORY_MAX);
-    return header->method >= SEALING_KEY_FILE && header->method < SEALING_PASSPHRASE &&
+    return header->method >= SEALING_KEY_FILE && header->method <= SEALING_TPM &&
            (header->cost.log2_n | header->cost.r | header->cost.p) == 0;
 }
 

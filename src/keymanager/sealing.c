@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/hex.h"
+#include "keymanager/sealing_tpm.h"
 
 #define KEY_SIZE         32
 #define KEY_TEXT_SIZE    (2 * KEY_SIZE)
@@ -18,8 +19,9 @@ const char *sealing_method_text(unsigned method)
         [SEALING_KEY_FILE] = "key file",
         [SEALING_CREDENTIAL] = "credential",
         [SEALING_PASSPHRASE] = "passphrase",
+        [SEALING_TPM] = "TPM",
     };
-    bool known = method >= SEALING_KEY_FILE && method <= SEALING_PASSPHRASE;
+    bool known = method >= SEALING_KEY_FILE && method <= SEALING_TPM;
     return known ? texts[method] : "unknown method";
 }
 
@@ -148,6 +150,8 @@ enum status sealing_material(const struct sealing *sealing, bool create,
                          sealing_method_text(sealing->method));
     if (sealing->method == SEALING_CREDENTIAL)
         return credential_load(sealing, ret_material, error);
+    if (sealing->method == SEALING_TPM)
+        return sealing_tpm_material(sealing, create, ret_material, error);
     if (sealing->method == SEALING_KEY_FILE)
         return key_file_load(sealing, create, ret_material, error);
     return error_set(error, STATUS_INVALID_ARGUMENT, "there is no such way of sealing");

@@ -6,9 +6,9 @@
 #include "keymanager/sealed_file.h"
 
 /*
- * The passphrase, the content of the credential or the 32 bytes of the key file, from which
- * sealed_keys_derive() makes keys. With `create` a missing key file is made. Errors as
- * sealed_file_open(), with a text.
+ * The passphrase, the content of the credential, the 32 bytes of the key file or those that the TPM
+ * keeps, from which sealed_keys_derive() makes keys. With `create` a missing key file is made, and
+ * the TPM's is sealed anew to the PCRs as they are. Errors as sealed_file_open(), with a text.
  */
 enum status sealing_material(const struct sealing *sealing, bool create,
                              struct secret *ret_material, struct error *error) MUST_USE;
@@ -18,7 +18,7 @@ enum status sealing_material(const struct sealing *sealing, bool create,
 enum status sealing_credential_path(const char *name, char **ret_path,
                                     struct error *error) MUST_USE;
 
-/* "passphrase", "key file", "credential" for texts; "unknown method" for any other number. */
+/* "passphrase", "key file", "credential", "TPM" for texts; "unknown method" for any other number. */
 const char *sealing_method_text(unsigned method);
 
 #endif

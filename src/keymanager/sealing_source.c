@@ -65,14 +65,20 @@ enum status sealing_choose(const struct sealing_source *source, bool is_new,
 {
     struct sealing_choice *choice = ret_choice;
     *choice = (struct sealing_choice){
-        .sealing = {SEALING_PASSPHRASE, NULL, &choice->passphrase},
+        .sealing = {.method = SEALING_PASSPHRASE, .passphrase = &choice->passphrase},
     };
     switch (source->kind) {
     case SEALING_SOURCE_KEY_FILE:
-        choice->sealing = (struct sealing){SEALING_KEY_FILE, source->path, NULL};
+        choice->sealing = (struct sealing){.method = SEALING_KEY_FILE, .path = source->path};
         return STATUS_OK;
     case SEALING_SOURCE_CREDENTIAL:
-        choice->sealing = (struct sealing){SEALING_CREDENTIAL, source->path, NULL};
+        choice->sealing = (struct sealing){.method = SEALING_CREDENTIAL, .path = source->path};
+        return STATUS_OK;
+    case SEALING_SOURCE_TPM:
+        choice->sealing = (struct sealing){.method = SEALING_TPM,
+                                           .path = source->path,
+                                           .tcti = source->tcti,
+                                           .pcrs = source->pcrs};
         return STATUS_OK;
     case SEALING_SOURCE_PASSPHRASE_FILE:
         return read_passphrase_file(source->path, &choice->passphrase, error);

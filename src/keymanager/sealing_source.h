@@ -11,11 +11,14 @@ enum sealing_source_kind {
     SEALING_SOURCE_CREDENTIAL = 2,
     SEALING_SOURCE_PASSPHRASE_FILE = 3, /* its first line */
     SEALING_SOURCE_PROMPT = 4,          /* asked for on the terminal */
+    SEALING_SOURCE_TPM = 5,
 };
 
 struct sealing_source {
     enum sealing_source_kind kind;
     const char *path; /* of the file, or the credential's name; none for a prompt */
+    const char *tcti; /* of the TPM, as in struct sealing; may be NULL for others, as the next */
+    const char *pcrs;
 };
 
 /* A sealing, with the passphrase where it is one. */

@@ -49,10 +49,11 @@ static int set_up(void **state)
         return -1;
     snprintf(fixture->path, sizeof(fixture->path), "%s/keys", fixture->directory);
     snprintf(fixture->key_path, sizeof(fixture->key_path), "%s/seal", fixture->directory);
-    fixture->by_key = (struct sealing){SEALING_KEY_FILE, fixture->key_path, NULL};
+    fixture->by_key = (struct sealing){.method = SEALING_KEY_FILE, .path = fixture->key_path};
     if (secret_copy(&fixture->passphrase, BYTES_LITERAL("correct horse battery")) != STATUS_OK)
         return -1;
-    fixture->by_passphrase = (struct sealing){SEALING_PASSPHRASE, NULL, &fixture->passphrase};
+    fixture->by_passphrase =
+        (struct sealing){.method = SEALING_PASSPHRASE, .passphrase = &fixture->passphrase};
     *state = fixture;
     return 0;
 }
@@ -686,7 +687,7 @@ static void test_file_passphrase(void **state)
     keymanager_close(keymanager);
     struct secret wrong;
     assert_int_equal(secret_copy(&wrong, BYTES_LITERAL("correct horse batterz")), STATUS_OK);
-    const struct sealing wrong_sealing = {SEALING_PASSPHRASE, NULL, &wrong};
+    const struct sealing wrong_sealing = {.method = SEALING_PASSPHRASE, .passphrase = &wrong};
     assert_refused(fixture, &wrong_sealing, false, STATUS_NOT_AUTHENTICATED, "another passphrase");
     secret_free(&wrong);
     assert_refused(fixture, &wrong_sealing, false, STATUS_INVALID_ARGUMENT, "empty");
@@ -716,8 +717,8 @@ static void test_file_credential(void **state)
 {
     const struct fixture *fixture = *state;
     char path[128];
-    const struct sealing by_name = {SEALING_CREDENTIAL, "root.seal", NULL};
-    const struct sealing by_path = {SEALING_CREDENTIAL, path, NULL};
+    const struct sealing by_name = {.method = SEALING_CREDENTIAL, .path = "root.seal"};
+    const struct sealing by_path = {.method = SEALING_CREDENTIAL, .path = path};
     snprintf(path, sizeof(path), "%s/root.seal", fixture->directory);
     unsetenv("CREDENTIALS_DIRECTORY");
     assert_refused(fixture, &by_name, true, STATUS_NOT_FOUND, "LoadCredentialEncrypted=root.seal");

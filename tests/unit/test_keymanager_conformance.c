@@ -47,7 +47,7 @@ static void *files_start(void)
 static struct keymanager *sealed_open(void *world)
 {
     const struct files *files = world;
-    const struct sealing sealing = {SEALING_KEY_FILE, files->key_path, NULL};
+    const struct sealing sealing = {.method = SEALING_KEY_FILE, .path = files->key_path};
     struct keymanager *keymanager = NULL;
     struct error error = {0};
     if (sealed_file_open(files->path, &sealing, true, &keymanager, &error) != STATUS_OK)
