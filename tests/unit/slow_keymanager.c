@@ -170,26 +170,40 @@ size_t slow_records(struct slow_keymanager *slow)
 
 /* ---- Jobs ---- */
 
+/* Under the lock. */
+static bool take_job(struct slow_keymanager *slow, struct keymanager_job *job)
+{
+    struct slow_job *entry = calloc(1, sizeof(*entry));
+    if (entry == NULL)
+        return false;
+    entry->job = job;
+    entry->due = clock_monotonic() + (int64_t)atomic_load(&slow->script.delay);
+    entry->next = slow->jobs;
+    slow->jobs = entry;
+    slow->in_flight++;
+    if (slow->in_flight > atomic_load(&slow->script.most))
+        atomic_store(&slow->script.most, slow->in_flight);
+    return true;
+}
+
 static void slow_submit(struct keymanager *keymanager, struct keymanager_job *jobs)
 {
     struct slow_keymanager *slow = slow_of(keymanager);
-    pthread_mutex_lock(&slow->lock);
     while (jobs != NULL) {
-        struct slow_job *entry = calloc(1, sizeof(*entry));
-        must(entry != NULL);
-        entry->job = jobs;
-        entry->due = clock_monotonic() + (int64_t)atomic_load(&slow->script.delay);
-        entry->next = slow->jobs;
-        slow->jobs = entry;
-        atomic_fetch_add(&slow->script.asked[jobs->task], 1);
-        atomic_fetch_add(&slow->script.background, jobs->background);
-        slow->in_flight++;
-        jobs = jobs->next;
+        struct keymanager_job *job = jobs;
+        jobs = job->next;
+        job->next = NULL;
+        atomic_fetch_add(&slow->script.background, job->background);
+        atomic_fetch_add(&slow->script.asked[job->task], 1);
+        pthread_mutex_lock(&slow->lock);
+        bool taken = take_job(slow, job);
+        pthread_cond_signal(&slow->wake);
+        pthread_mutex_unlock(&slow->lock);
+        if (!taken) {
+            job->status = STATUS_NO_MEMORY;
+            job->done(job);
+        }
     }
-    if (slow->in_flight > atomic_load(&slow->script.most))
-        atomic_store(&slow->script.most, slow->in_flight);
-    pthread_cond_signal(&slow->wake);
-    pthread_mutex_unlock(&slow->lock);
 }
 
 static enum status work_on(struct slow_keymanager *slow, struct keymanager_job *job)
@@ -235,8 +249,6 @@ static void finish(struct slow_keymanager *slow, struct slow_job *entry, bool la
     struct keymanager_job *job = entry->job;
     free(entry);
     job->next = NULL;
-    if (slow->script.before != NULL)
-        slow->script.before(job);
     job->status = late ? STATUS_KEY_MANAGER_UNAVAILABLE : work_on(slow, job);
     job->done(job);
 }

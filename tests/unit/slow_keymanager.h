@@ -37,7 +37,6 @@ struct slow_script {
     _Atomic unsigned background;              /* of them */
     _Atomic unsigned most;                    /* jobs in flight at one time */
     _Atomic unsigned deletes;                 /* of records that were tried */
-    void (*before)(struct keymanager_job *job); /* on its thread, before it works on one */
 };
 
 struct slow_keymanager *slow_open(enum keymanager_code code);

@@ -12,6 +12,7 @@
 
 #include "core/credential.h"
 #include "core/keycache.h"
+#include "core/uuid_set.h"
 #include "crypto/password.h"
 #include "crypto/shield.h"
 
@@ -19,6 +20,7 @@
 #define SECONDS 60
 
 static const struct uuid root_key = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}};
+static const struct uuid other_root_key = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 11}};
 
 static void make_uuid(struct uuid *uuid)
 {
@@ -138,6 +140,118 @@ static void the_count_is_bounded(void **state)
     key_cache_close(cache);
 }
 
+static void put_under(struct key_cache *cache, const struct uuid *object, uint8_t mark,
+                      const struct uuid *under, uint64_t epoch)
+{
+    struct secret secret;
+    assert_int_equal(secret_copy(&secret, BYTES_LITERAL("key")), STATUS_OK);
+    const struct key_cache_item item = {
+        .object = *object, .root_key = *under, .wrapped = blob(mark), .seconds = SECONDS};
+    key_cache_put(cache, &item, epoch, NOW, &secret);
+    secret_free(&secret);
+}
+
+/* A root key that goes takes its keys with it, those too that were on their way; others stay. */
+static void keys_go_with_their_root_key(void **state)
+{
+    (void)state;
+    struct uuid object;
+    struct uuid other;
+    struct key_cache *cache = open_cache(16);
+    make_uuid(&object);
+    make_uuid(&other);
+    uint64_t epoch = key_cache_epoch(cache, &root_key);
+    uint64_t other_epoch = key_cache_epoch(cache, &other_root_key);
+    put_under(cache, &object, 1, &root_key, epoch);
+    put_under(cache, &other, 1, &other_root_key, other_epoch);
+    key_cache_forget(cache, &root_key);
+    assert_false(has(cache, &object, 1, NOW, BYTES_LITERAL("key")));
+    assert_true(has(cache, &other, 1, NOW, BYTES_LITERAL("key")));
+    put_under(cache, &object, 1, &root_key, epoch); /* opened before */
+    assert_false(has(cache, &object, 1, NOW, BYTES_LITERAL("key")));
+    put_under(cache, &object, 1, &root_key, key_cache_epoch(cache, &root_key));
+    assert_true(has(cache, &object, 1, NOW, BYTES_LITERAL("key")));
+    key_cache_clear(cache);
+    put_under(cache, &other, 1, &other_root_key, other_epoch);
+    assert_false(has(cache, &other, 1, NOW, BYTES_LITERAL("key")));
+    key_cache_close(cache);
+}
+
+/* The same key in another blob: it stays, under the new root key, and not a second longer. */
+static void a_key_that_is_wrapped_anew_stays(void **state)
+{
+    (void)state;
+    struct uuid object;
+    struct key_cache *cache = open_cache(16);
+    make_uuid(&object);
+    put_under(cache, &object, 1, &root_key, key_cache_epoch(cache, &root_key));
+    struct key_cache_item after = {.object = object,
+                                   .root_key = other_root_key,
+                                   .wrapped = blob(2),
+                                   .seconds = 2 * SECONDS};
+    key_cache_rewrapped(cache, blob(3), &after); /* not this one */
+    assert_true(has(cache, &object, 1, NOW, BYTES_LITERAL("key")));
+    key_cache_rewrapped(cache, blob(1), &after);
+    assert_false(has(cache, &object, 1, NOW, BYTES_LITERAL("key")));
+    assert_true(has(cache, &object, 2, NOW + SECONDS * 1000 - 1, BYTES_LITERAL("key")));
+    assert_false(has(cache, &object, 2, NOW + SECONDS * 1000, BYTES_LITERAL("key")));
+    key_cache_forget(cache, &root_key);
+    assert_true(has(cache, &object, 2, NOW, BYTES_LITERAL("key")));
+    after.wrapped = blob(4);
+    after.seconds = 0; /* where nothing is cached */
+    key_cache_rewrapped(cache, blob(2), &after);
+    assert_false(has(cache, &object, 4, NOW, BYTES_LITERAL("key")));
+    key_cache_close(cache);
+}
+
+static void ages_are_told_and_old_keys_swept(void **state)
+{
+    (void)state;
+    struct uuid object;
+    struct uuid young;
+    struct key_cache *cache = open_cache(16);
+    make_uuid(&object);
+    make_uuid(&young);
+    assert_int_equal(key_cache_age(cache, &object, blob(1), NOW), -1);
+    put(cache, &object, 1, NOW, BYTES_LITERAL("key"));
+    assert_int_equal(key_cache_age(cache, &object, blob(1), NOW), 0);
+    assert_int_equal(key_cache_age(cache, &object, blob(2), NOW), -1);
+    assert_int_equal(key_cache_age(cache, &object, blob(1), NOW + SECONDS * 500), 500);
+    assert_int_equal(key_cache_age(cache, &object, blob(1), NOW + SECONDS * 1000), -1);
+    put(cache, &young, 1, NOW + 1, BYTES_LITERAL("key"));
+    key_cache_sweep(cache, NOW + SECONDS * 1000);
+    assert_false(has(cache, &object, 1, NOW, BYTES_LITERAL("key"))); /* wiped, not only too old */
+    assert_true(has(cache, &young, 1, NOW + SECONDS * 1000, BYTES_LITERAL("key")));
+    key_cache_close(cache);
+}
+
+/* ---- Sets of identifiers ---- */
+
+static void sets_hold_what_was_added(void **state)
+{
+    (void)state;
+    enum { MEMBERS = 300 };
+    static struct uuid members[MEMBERS];
+    struct uuid_set set;
+    uuid_set_init(&set);
+    assert_true(uuid_set_is_empty(&set));
+    for (int i = 0; i < MEMBERS; i++) {
+        make_uuid(&members[i]);
+        members[i].bytes[0] = (uint8_t)(i * 89); /* in no order */
+        assert_false(uuid_set_has(&set, &members[i]));
+        assert_int_equal(uuid_set_add(&set, &members[i]), STATUS_OK);
+        assert_int_equal(uuid_set_add(&set, &members[i]), STATUS_OK);
+    }
+    for (int i = 0; i < MEMBERS; i += 2)
+        uuid_set_remove(&set, &members[i]);
+    for (int i = 0; i < MEMBERS; i++)
+        assert_int_equal(uuid_set_has(&set, &members[i]), i % 2 == 1);
+    for (int i = 0; i < MEMBERS; i++)
+        uuid_set_remove(&set, &members[i]);
+    assert_true(uuid_set_is_empty(&set));
+    uuid_set_free(&set);
+}
+
 static void no_entries_keep_nothing(void **state)
 {
     (void)state;
@@ -188,6 +302,58 @@ static void many_threads_share_the_keys(void **state)
     key_cache_close(crowd.cache);
 }
 
+struct race {
+    struct key_cache *cache;
+    struct uuid object;
+    _Atomic uint32_t generation; /* of what a key manager would give out */
+    _Atomic bool over;
+};
+
+static void *keep_putting(void *argument)
+{
+    struct race *race = argument;
+    while (!atomic_load(&race->over)) {
+        struct secret secret;
+        uint64_t epoch = key_cache_epoch(race->cache, &root_key);
+        uint32_t generation = atomic_load(&race->generation);
+        assert_int_equal(secret_copy(&secret, bytes_of(&generation, sizeof(generation))),
+                         STATUS_OK);
+        const struct key_cache_item item = {.object = race->object,
+                                            .root_key = root_key,
+                                            .wrapped = blob(1),
+                                            .seconds = SECONDS};
+        key_cache_put(race->cache, &item, epoch, NOW, &secret);
+        secret_free(&secret);
+    }
+    return NULL;
+}
+
+/* However they meet: once keys were wiped, none is found that was opened before. */
+static void nothing_slips_in_while_keys_are_wiped(void **state)
+{
+    (void)state;
+    pthread_t threads[2];
+    struct race race = {.cache = open_cache(64)};
+    make_uuid(&race.object);
+    for (size_t i = 0; i < ARRAY_COUNT(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, keep_putting, &race), 0);
+    for (uint32_t i = 1; i < 3000; i++) {
+        struct secret found;
+        atomic_store(&race.generation, i);
+        key_cache_forget(race.cache, &root_key);
+        if (!key_cache_get(race.cache, &race.object, blob(1), NOW, &found))
+            continue;
+        uint32_t generation;
+        memcpy(&generation, found.data, sizeof(generation));
+        secret_free(&found);
+        assert_true(generation >= i);
+    }
+    atomic_store(&race.over, true);
+    for (size_t i = 0; i < ARRAY_COUNT(threads); i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    key_cache_close(race.cache);
+}
+
 /* ---- Credentials ---- */
 
 static void a_password_is_remembered_with_its_hash(void **state)
@@ -233,7 +399,12 @@ int main(void)
         cmocka_unit_test(sizes_are_bounded),
         cmocka_unit_test(the_count_is_bounded),
         cmocka_unit_test(no_entries_keep_nothing),
+        cmocka_unit_test(keys_go_with_their_root_key),
+        cmocka_unit_test(a_key_that_is_wrapped_anew_stays),
+        cmocka_unit_test(ages_are_told_and_old_keys_swept),
+        cmocka_unit_test(sets_hold_what_was_added),
         cmocka_unit_test(many_threads_share_the_keys),
+        cmocka_unit_test(nothing_slips_in_while_keys_are_wiped),
         cmocka_unit_test(a_password_is_remembered_with_its_hash),
         cmocka_unit_test(what_was_right_once_is_quick),
     };

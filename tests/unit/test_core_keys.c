@@ -13,6 +13,7 @@
 #include "core/admin.h"
 #include "core/record.h"
 #include "core_talk.h"
+#include "faults.h"
 #include "slow_keymanager.h"
 
 static struct slow_keymanager *near_one; /* of the adapter; keeps records */
@@ -117,6 +118,39 @@ static unsigned strays(struct talk *talk)
         count++;
     }
     return count;
+}
+
+struct waiting {
+    sem_t done;
+    enum status status;
+};
+
+static void came(void *context, enum status status)
+{
+    struct waiting *waiting = context;
+    waiting->status = status;
+    (void)sem_post(&waiting->done);
+}
+
+/* PENDING: it was fetched. */
+static enum status fetch_key_of(struct core *core, const struct uuid *adapter,
+                                struct stored_object *object)
+{
+    struct waiting waiting = {.status = STATUS_OK};
+    assert_int_equal(sem_init(&waiting.done, 0, 0), 0);
+    enum status status = core_fetch_key(core, adapter, object, came, &waiting);
+    if (status == STATUS_PENDING)
+        assert_int_equal(sem_wait(&waiting.done), 0);
+    assert_int_equal(sem_destroy(&waiting.done), 0);
+    return waiting.status != STATUS_OK ? waiting.status : status;
+}
+
+static enum status fetch_key(struct talk *talk, struct bytes id)
+{
+    struct stored_object *object = stored(talk, id);
+    enum status status = fetch_key_of(talk->bench.core, &talk->session->adapter_uuid, object);
+    stored_object_release(object);
+    return status;
 }
 
 /* ---- Fetching ---- */
@@ -354,6 +388,36 @@ static void a_blob_that_never_stays_is_given_up(void **state)
     assert_int_equal(key_of(talk, id).size, 32);
 }
 
+/* Any allocation may fail: there is an answer, and nothing is made by half. */
+static void without_memory_nothing_is_lost(void **state)
+{
+    struct talk *talk = *state;
+    struct core_bench *bench = &talk->bench;
+    struct bytes id = create_key(talk);
+    struct bytes frame;
+    int64_t made = 1;
+    talk->header.batch_error_continuation_option =
+        kmip_number(KMIP_BATCH_ERROR_CONTINUATION_OPTION_CONTINUE);
+    put_id(talk_item(talk, KMIP_OPERATION_GET), id);
+    put_create(talk_item(talk, KMIP_OPERATION_CREATE), WITHOUT);
+    assert_true(arena_copy(talk_arena(talk), talk_frame(talk), &frame));
+    bool failed = true;
+    for (size_t at = 0; failed; at++) {
+        forget(talk);
+        faults_allocations(at, false);
+        enum status status = core_bench_run(bench, talk->session, frame);
+        failed = faults_allocation_failed();
+        faults_allocations_end();
+        assert_true(status == STATUS_OK);
+        const struct kmip_response_item *items = talk_read(talk, 2);
+        made += items[1].result_status.value == KMIP_RESULT_STATUS_SUCCESS;
+        assert_true(failed || items[0].result_status.value == KMIP_RESULT_STATUS_SUCCESS);
+        (void)strays(talk);
+    }
+    assert_int_equal(locate(talk, WITHOUT).count, made);
+    assert_int_equal(slow_records(near_one), made);
+}
+
 /* ---- Records ---- */
 
 static void a_new_object_is_recorded_before_it_is_committed(void **state)
@@ -384,6 +448,81 @@ static void a_new_object_is_recorded_before_it_is_committed(void **state)
     assert_int_equal(row.version, 1);
     assert_int_equal(row.key_manager, KEYMANAGER_KEY_PROTECT);
     stored_object_release(object);
+}
+
+static void records_are_whole_or_no_records(void **state)
+{
+    struct talk *talk = *state;
+    struct core_record read;
+    struct slow_record record;
+    struct uuid object;
+    uint8_t bytes[KEYMANAGER_RECORD_MAX];
+    (void)create_key(talk);
+    assert_true(slow_record(near_one, 0, &record));
+    size_t size = record.bytes.size;
+    memcpy(bytes, record.bytes.data, size);
+    for (size_t i = 0; i < size; i++) {
+        assert_int_equal(core_record_decode(bytes_of(bytes, i), &read), STATUS_STORE_CORRUPT);
+        bytes[i] ^= 0x40;
+        assert_int_equal(core_record_decode(bytes_of(bytes, size), &read),
+                         i == 3 ? STATUS_STORE_NEWER : STATUS_STORE_CORRUPT);
+        bytes[i] ^= 0x40;
+    }
+    assert_int_equal(core_record_decode(bytes_of(bytes, size), &read), STATUS_OK);
+    assert_true(core_record_object(record.name, &object));
+    assert_true(uuid_equal(&object, &read.object));
+    assert_false(core_record_object("vmware_kmip-", &object));
+    assert_false(core_record_object("vmware_kmip-x", &object));
+    assert_false(core_record_object(record.name + 1, &object));
+}
+
+static bool count_objects(void *context, const struct core_admin_object *object)
+{
+    (void)object;
+    ++*(int *)context;
+    return true;
+}
+
+/* A store that was lost: adapter, object, terms and key are back from the record alone. */
+static void an_object_is_restored_from_its_record(void **state)
+{
+    struct talk *talk = *state;
+    struct core_record read;
+    struct slow_record record;
+    static struct core_bench lost;
+    const struct core_admin_filter filter = {BYTES_LITERAL("x-Product"), BYTES_LITERAL("vSphere")};
+    const struct core_admin_query query = {.filters = &filter, .filter_count = 1, .limit = 9};
+    (void)create(talk, WITH(named("x-Product", text("vSphere")), named("Name", name_value("n"))));
+    assert_true(slow_record(near_one, 0, &record));
+    assert_int_equal(core_record_decode(buffer_bytes(&record.bytes), &read), STATUS_OK);
+    core_bench_open(&lost);
+    lost.keymanagers.by_code[KEYMANAGER_KEY_PROTECT] = slow_keymanager(near_one);
+    struct adapter_row row = {.uuid = read.adapter,
+                              .name = "back",
+                              .key_manager = read.key_manager,
+                              .root_key = read.root_key};
+    assert_int_equal(store_adapter_insert(lost.store, &row), STATUS_OK);
+    const struct record_left where = {KEYMANAGER_KEY_PROTECT, record.id};
+    assert_int_equal(core_record_restore(lost.core, lost.session_store, &row, &read, &where),
+                     STATUS_OK);
+    assert_int_equal(core_record_restore(lost.core, lost.session_store, &row, &read, &where),
+                     STATUS_EXISTS);
+    int found = 0;
+    assert_int_equal(core_admin_find(lost.core, lost.session_store, &row, &query, count_objects,
+                                     &found),
+                     STATUS_OK);
+    assert_int_equal(found, 1);
+    struct stored_object *object;
+    struct record_row put;
+    assert_int_equal(store_get(lost.session_store, row.id, &read.object, &object), STATUS_OK);
+    assert_int_equal(store_record_get(lost.session_store, &read.object, &put), STATUS_OK);
+    assert_true(uuid_equal(&put.record, &record.id));
+    assert_int_equal(fetch_key_of(lost.core, &row.uuid, object), STATUS_PENDING); /* it opens */
+    stored_object_release(object);
+    row.uuid.bytes[0] ^= 1;
+    assert_int_equal(core_record_restore(lost.core, lost.session_store, &row, &read, &where),
+                     STATUS_INVALID_ARGUMENT);
+    core_bench_close(&lost);
 }
 
 static struct bytes put_opaque_of(struct talk *talk, size_t size)
@@ -673,32 +812,6 @@ static void a_withdrawn_key_is_not_given_out(void **state)
 
 /* ---- In the background ---- */
 
-struct waiting {
-    sem_t done;
-    enum status status;
-};
-
-static void came(void *context, enum status status)
-{
-    struct waiting *waiting = context;
-    waiting->status = status;
-    (void)sem_post(&waiting->done);
-}
-
-static enum status fetch_key(struct talk *talk, struct bytes id)
-{
-    struct waiting waiting = {.status = STATUS_OK};
-    struct stored_object *object = stored(talk, id);
-    assert_int_equal(sem_init(&waiting.done, 0, 0), 0);
-    enum status status =
-        core_fetch_key(talk->bench.core, &talk->session->adapter_uuid, object, came, &waiting);
-    stored_object_release(object);
-    if (status == STATUS_PENDING)
-        assert_int_equal(sem_wait(&waiting.done), 0);
-    assert_int_equal(sem_destroy(&waiting.done), 0);
-    return waiting.status != STATUS_OK ? waiting.status : status;
-}
-
 static void keys_are_fetched_and_refreshed_in_the_background(void **state)
 {
     struct talk *talk = *state;
@@ -815,7 +928,10 @@ int main(void)
         CASE(a_key_manager_that_is_silent_is_given_up),
         CASE(a_key_manager_that_is_not_here_is_unavailable),
         CASE(a_blob_that_never_stays_is_given_up),
+        CASE(without_memory_nothing_is_lost),
         CASE(a_new_object_is_recorded_before_it_is_committed),
+        CASE(records_are_whole_or_no_records),
+        CASE(an_object_is_restored_from_its_record),
         CASE(what_is_too_large_to_record_is_kept),
         CASE(the_record_of_what_was_not_committed_is_a_stray),
         CASE(a_conflict_wraps_and_records_nothing_twice),
