@@ -400,12 +400,15 @@ void core_fetch(struct request *request, void (*done)(struct request *request))
     unsigned seconds = request->core->options.key_manager_seconds;
     int64_t deadline = seconds > 0 ? clock_monotonic() + (int64_t)seconds * 1000 : 0;
     size_t count = 0;
+    bool unwraps = false;
     for (struct request_job *job = keys->wanted; job != NULL; job = job->next) {
+        bool unwrap = job->job.task == KEYMANAGER_UNWRAP;
         job->job.deadline = deadline;
-        job->job.done = job->job.task == KEYMANAGER_UNWRAP ? key_fetched : job_done;
+        job->job.done = unwrap ? key_fetched : job_done;
+        unwraps |= unwrap;
         count++;
     }
-    keys->rounds++;
+    keys->rounds += unwraps;
     keys->done = done;
     /* One more than there are, so that none of them ends it before all are handed over. */
     atomic_store(&keys->outstanding, count + 1);
