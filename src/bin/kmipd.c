@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "daemon/notify.h"
 #include "daemon/reseal.h"
 #include "daemon/welcome.h"
+#include "keyholder/keyholder.h"
 
 static struct daemon the_daemon;
 
@@ -80,6 +82,8 @@ static enum exit_code seal_anew(struct daemon *daemon)
 
 int main(int count, char **arguments)
 {
+    if (count == 2 && strcmp(arguments[1], "keyholder") == 0)
+        keyholder_main();
     struct daemon *daemon = &the_daemon;
     struct error error = {0};
     enum exit_code code = options_parse(&daemon->options, count, arguments);

@@ -114,16 +114,24 @@ void keymanager_submit(struct keymanager *keymanager, struct keymanager_job *job
 
 /* ---- Root keys ---- */
 
+static enum status check_material(const struct secret *material, struct error *error)
+{
+    size_t size = material != NULL ? material->size : 32;
+    if (size == 16 || size == 24 || size == 32)
+        return STATUS_OK;
+    return error_set(error, STATUS_INVALID_ARGUMENT,
+                     "a root key of %zu bytes: it must be " KEYMANAGER_ROOT_KEY_SIZES, size);
+}
+
 enum status keymanager_create_root_key(struct keymanager *keymanager,
                                        const struct root_key_wish *wish,
                                        struct uuid *ret_root_key, struct error *error)
 {
-    size_t size = wish->material != NULL ? wish->material->size : 32;
     if (wish->now < 0)
         return error_set(error, STATUS_INVALID_ARGUMENT, "the time lies before 1970");
-    if (size != 16 && size != 24 && size != 32)
-        return error_set(error, STATUS_INVALID_ARGUMENT,
-                         "a root key of %zu bytes: it must be " KEYMANAGER_ROOT_KEY_SIZES, size);
+    enum status status = check_material(wish->material, error);
+    if (status != STATUS_OK)
+        return status;
     return CALL(keymanager, create_root_key, wish, ret_root_key, error);
 }
 
@@ -131,6 +139,9 @@ enum status keymanager_rotate(struct keymanager *keymanager, const struct uuid *
                               uint32_t from, const struct secret *material, int64_t now,
                               struct error *error)
 {
+    enum status status = check_material(material, error);
+    if (status != STATUS_OK)
+        return status;
     return CALL(keymanager, rotate, root_key, from, material, now, error);
 }
 

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "keyholder/keyholder.h"
+#include "keymanager/keyholder_client.h"
 #include "keymanager/memory.h"
 #include "keymanager/sealed_file.h"
 
@@ -73,10 +75,62 @@ static const struct suite_provider sealed_file = {.name = "sealed-file",
                                                   .stop = files_stop,
                                                   .durable = true};
 
-static const struct suite_provider *const providers[] = {&memory, &sealed_file};
+/* ---- The sealed file in a keyholder process: this program, called as kmipd calls itself ---- */
 
-int main(void)
+struct held {
+    struct files *files;
+    struct keyholder *keyholder;
+};
+
+static void *held_start(void)
 {
+    struct held *held = calloc(1, sizeof(*held));
+    held->files = files_start();
+    return held;
+}
+
+static struct keymanager *held_open(void *world)
+{
+    struct held *held = world;
+    const struct keyholder_options options = {
+        .settings = {.secret_memory = 1 << 22,
+                     .sealed_path = held->files->path,
+                     .create = true,
+                     .sealing = {.kind = SEALING_SOURCE_KEY_FILE, .path = held->files->key_path}},
+    };
+    struct error error = {0};
+    if (keyholder_open(&options, &held->keyholder, &error) != STATUS_OK)
+        fail_msg("%s", error_text(&error));
+    return keyholder_keymanager(held->keyholder, KEYMANAGER_SEALED_FILE);
+}
+
+static void held_close(void *world, struct keymanager *keymanager)
+{
+    struct held *held = world;
+    keyholder_free(held->keyholder);
+    held->keyholder = NULL;
+}
+
+static void held_stop(void *world)
+{
+    struct held *held = world;
+    files_stop(held->files);
+    free(held);
+}
+
+static const struct suite_provider in_keyholder = {.name = "keyholder",
+                                                   .start = held_start,
+                                                   .open = held_open,
+                                                   .close = held_close,
+                                                   .stop = held_stop,
+                                                   .durable = true};
+
+static const struct suite_provider *const providers[] = {&memory, &sealed_file, &in_keyholder};
+
+int main(int argument_count, char **arguments)
+{
+    if (argument_count == 2 && strcmp(arguments[1], "keyholder") == 0)
+        keyholder_main();
     static struct CMUnitTest tests[ARRAY_COUNT(providers) * SUITE_TESTS_MAX];
     size_t count = 0;
     struct error error;

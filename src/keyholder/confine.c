@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keyholder/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "keyholder/confine_rules.h"
+
+/* ---- The first step ---- */
+
+static enum status failed(struct error *error, const char *what)
+{
+    return error_set_errno(error, STATUS_IO, errno, "the keyholder process cannot %s", what);
+}
+
+static void ignore_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGTSTP,
+                                  SIGUSR1, SIGUSR2, SIGALRM};
+    for (size_t i = 0; i < ARRAY_COUNT(signals); i++)
+        (void)signal(signals[i], SIG_IGN);
+}
+
+static bool close_others(int socket)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    bool good = null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0 &&
+                close_range((unsigned)socket + 1, ~0U, 0) == 0;
+    for (int other = STDERR_FILENO + 1; other < socket; other++)
+        (void)close(other);
+    if (null > STDERR_FILENO && null < socket)
+        (void)close(null);
+    return good;
+}
+
+enum status confine_begin(int socket, struct error *error)
+{
+    pid_t parent = getppid();
+    ignore_signals();
+    (void)umask(S_IRWXG | S_IRWXO);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+        return failed(error, "be made to end with its parent");
+    if (getppid() != parent)
+        return error_set(error, STATUS_CLOSED, "the parent of the keyholder process has ended");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return failed(error, "give up new privileges");
+    if (!close_others(socket))
+        return failed(error, "close what it inherited");
+    return STATUS_OK;
+}
+
+/* ---- Privileges ---- */
+
+static enum status become(const char *name, struct error *error)
+{
+    errno = 0;
+    const struct passwd *user = getpwnam(name);
+    if (user == NULL)
+        return error_set(error, STATUS_NOT_FOUND,
+                         "there is no user '%.32s' for the keyholder process: make it, or leave "
+                         "[keys] keyholder-user empty",
+                         name);
+    if (initgroups(name, user->pw_gid) != 0 ||
+        setresgid(user->pw_gid, user->pw_gid, user->pw_gid) != 0 ||
+        setresuid(user->pw_uid, user->pw_uid, user->pw_uid) != 0)
+        return failed(error, "become another user");
+    return STATUS_OK;
+}
+
+static bool empty_bounding_set(void)
+{
+    for (unsigned long capability = 0; capability < 64; capability++)
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 && errno != EINVAL)
+            return false;
+    return true;
+}
+
+static bool drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
+    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    return syscall(SYS_capset, &header, none) == 0;
+}
+
+/* A process without privileges has none to drop, and may not touch its bounding set. */
+enum status confine_drop_privileges(const char *user, struct error *error)
+{
+    bool is_root = geteuid() == 0;
+    if (is_root && !empty_bounding_set() && errno != EPERM)
+        return failed(error, "give up capabilities");
+    if (is_root && user[0] != '\0') {
+        enum status status = become(user, error);
+        if (status != STATUS_OK)
+            return status;
+    }
+    if (!drop_capabilities())
+        return failed(error, "give up capabilities");
+    /* Another user's process was just made dumpable or lost its signal: both once more. */
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+        return failed(error, "be protected as another user");
+    return STATUS_OK;
+}
+
+/* ---- The second step ---- */
+
+enum status confine_finish(const struct confinement *limits, struct error *error)
+{
+    enum status status = confine_restrict_files(limits, error);
+    return status == STATUS_OK ? confine_restrict_calls(limits, error) : status;
+}
