@@ -34,12 +34,12 @@ static void block_signals(void)
 
 /* systemd.exec(5): $JOURNAL_STREAM names the device and inode of the journal's stream. What a
  * terminal under a service inherits of it does not count. */
-static bool logs_to_journal(void)
+static bool is_journal(int descriptor)
 {
     char ours[64];
     struct stat status;
     const char *journal = getenv("JOURNAL_STREAM");
-    if (journal == NULL || fstat(STDERR_FILENO, &status) != 0)
+    if (journal == NULL || fstat(descriptor, &status) != 0)
         return false;
     (void)snprintf(ours, sizeof(ours), "%ju:%ju", (uintmax_t)status.st_dev,
                    (uintmax_t)status.st_ino);
@@ -62,8 +62,7 @@ static enum exit_code serve(struct daemon *daemon)
     }
     log_notice("serving version=%s address=%s state=\"%s\"", KMIPD_VERSION,
                daemon->config.network_listen, daemon->state.directory);
-    if (daemon->first_start)
-        welcome_print(daemon, stdout);
+    welcome_print(daemon, stdout, is_journal(STDOUT_FILENO));
     notify_send("READY=1\nSTATUS=Serving");
     daemon_run(daemon);
     daemon_stop(daemon);
@@ -95,7 +94,7 @@ int main(int count, char **arguments)
         return options_do_task(&daemon->options);
 
     (void)umask(S_IRWXG | S_IRWXO);
-    log_init(LOG_LEVEL_INFO, logs_to_journal());
+    log_init(LOG_LEVEL_INFO, is_journal(STDERR_FILENO));
     if (secret_protect_process(&error) != STATUS_OK) {
         log_critical("start %s", error_text(&error));
         return EXIT_FAILED;

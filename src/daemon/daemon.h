@@ -3,6 +3,7 @@
 #ifndef KMIPD_DAEMON_DAEMON_H
 #define KMIPD_DAEMON_DAEMON_H
 
+#include "api/open.h"
 #include "audit/audit.h"
 #include "base/clock.h"
 #include "daemon/options.h"
@@ -14,6 +15,9 @@
 struct control;
 struct core;
 struct service;
+struct keyholder;
+struct upkeep;
+struct admin;
 
 struct daemon {
     struct options options;
@@ -22,12 +26,20 @@ struct daemon {
     int64_t started;    /* milliseconds since 1970 */
     bool first_start;   /* this start made the state */
     struct state state;
-    struct keymanager *keymanager;
+    struct keyholder *keyholder;    /* the process that has the root keys of this machine */
     struct keymanagers keymanagers; /* by code */
     struct store *store;
     struct store_session *session; /* the main thread's */
     struct audit *audit;
     struct core *core;
+    struct upkeep *upkeep;
+    struct kms *kms;
+    struct api_commands commands;
+    struct api_context api_context;
+    char issuer[CONFIG_TEXT_SIZE]; /* of tokens */
+    struct api *api;
+    struct secret first_api_key; /* made by this start, to be shown once */
+    struct admin *admin; /* NULL: no HTTPS */
     struct service *service;
     bool recorded; /* the start is in the audit log, so the end will be */
     unsigned connections_max; /* what is configured, or what the limit on open files allows */

@@ -12,7 +12,8 @@ static void keep_first(void *context, const char *mistake)
         (void)error_set(error, STATUS_INVALID_ARGUMENT, "%.480s", mistake);
 }
 
-static enum status open_both(struct daemon *daemon, struct error *error)
+static enum status open_both(struct daemon *daemon, struct keymanager **ret_sealed,
+                             struct error *error)
 {
     enum status status = secret_heap_init(daemon->config.server_secure_memory, error);
     if (status == STATUS_OK)
@@ -23,16 +24,17 @@ static enum status open_both(struct daemon *daemon, struct error *error)
                            "they are to be sealed, and start kmipd",
                            daemon->state.directory);
     if (status == STATUS_OK)
-        status = sealing_open(&daemon->config, &daemon->state, &daemon->keymanager, error);
+        status = sealing_open(&daemon->config, &daemon->state, ret_sealed, error);
     const struct audit_options audit = {.directory = state_path(&daemon->state, STATE_AUDIT),
                                         .rotate_bytes = daemon->config.audit_rotate_size,
                                         .keep_files = (unsigned)daemon->config.audit_keep_files};
     return status == STATUS_OK ? audit_open(&audit, &daemon->audit, error) : status;
 }
 
-static enum status change(struct daemon *daemon, const struct config *new, struct error *error)
+static enum status change(struct daemon *daemon, const struct config *new,
+                          struct keymanager *sealed, struct error *error)
 {
-    enum status status = sealing_change(new, &daemon->state, daemon->keymanager, error);
+    enum status status = sealing_change(new, &daemon->state, sealed, error);
     if (status == STATUS_OK && daemon_audit(daemon, "reseal", "") != STATUS_OK)
         status = audit_explain(daemon->audit, error);
     return status;
@@ -58,11 +60,13 @@ enum exit_code reseal(struct daemon *daemon, struct error *error)
         return code;
     daemon->state.lock = -1;
     clock_init_system(&daemon->clock);
-    enum status status = open_both(daemon, error);
+    struct keymanager *sealed = NULL;
+    enum status status = open_both(daemon, &sealed, error);
     if (status == STATUS_OK)
-        status = change(daemon, &new, error);
+        status = change(daemon, &new, sealed, error);
     if (status == STATUS_OK)
         say_done(daemon);
+    keymanager_close(sealed);
     daemon_stop(daemon);
     return status == STATUS_OK ? EXIT_GOOD : EXIT_FAILED;
 }

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "keymanager/sealing_source.h"
 
 static const char *sealing_path(const struct config *config, const struct state *state,
                                 enum state_file standard)
@@ -15,8 +14,7 @@ static const char *sealing_path(const struct config *config, const struct state 
                                                 : state_path(state, standard);
 }
 
-/* What a configuration says. */
-static struct sealing_source source_of(const struct config *config, const struct state *state)
+struct sealing_source sealing_source_of(const struct config *config, const struct state *state)
 {
     switch (config->keys_sealing) {
     case CONFIG_SEALING_CREDENTIAL:
@@ -42,7 +40,7 @@ enum status sealing_open(const struct config *config, const struct state *state,
                          struct keymanager **ret_keymanager, struct error *error)
 {
     const char *path = state_path(state, STATE_ROOT_KEYS);
-    struct sealing_source source = source_of(config, state);
+    struct sealing_source source = sealing_source_of(config, state);
     struct sealing_choice choice;
     bool is_new = !state->complete && !file_exists(path);
     enum status status = sealing_choose(&source, is_new, &choice, error);
@@ -67,7 +65,7 @@ static enum status remove_previous(const struct state *state, struct error *erro
 enum status sealing_change(const struct config *config, const struct state *state,
                            struct keymanager *keymanager, struct error *error)
 {
-    struct sealing_source source = source_of(config, state);
+    struct sealing_source source = sealing_source_of(config, state);
     struct sealing_choice choice;
     enum status status = sealing_choose(&source, true, &choice, error);
     if (status == STATUS_OK)

@@ -5,7 +5,10 @@
 
 #include "daemon/config.h"
 #include "daemon/state.h"
-#include "keymanager/keymanager.h"
+#include "keymanager/sealing_source.h"
+
+/* What the configuration says that the root keys are sealed under; points into both. */
+struct sealing_source sealing_source_of(const struct config *config, const struct state *state);
 
 /*
  * Opens the sealed file of the state; where the first start has not come to its end, makes it.

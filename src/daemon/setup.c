@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "daemon/certificates.h"
+#include "daemon/key_managers.h"
 
 #define DAY_MILLISECONDS 86400000
 
@@ -38,12 +39,11 @@ static enum status make_adapter(struct daemon *daemon, struct adapter_row *row, 
     *row = (struct adapter_row){.created = clock_now(&daemon->clock),
                                 .name = SETUP_ADAPTER,
                                 .description = "made by the first start",
-                                .key_manager = KEYMANAGER_SEALED_FILE};
+                                .key_manager = key_managers_default(&daemon->config)};
     enum status status = uuid_make(row->created, &row->uuid);
     if (status != STATUS_OK)
         return failed(error, status, "make an adapter");
-    const struct root_key_wish wish = {.now = row->created};
-    status = keymanager_create_root_key(daemon->keymanager, &wish, &row->root_key, error);
+    status = key_managers_root_key_for(daemon, row->key_manager, row->name, &row->root_key, error);
     if (status != STATUS_OK)
         return status;
     return failed(error, store_adapter_insert(daemon->store, row), "make an adapter");

@@ -10,11 +10,12 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "core/core.h"
+#include "daemon/administration.h"
 #include "daemon/certificates.h"
 #include "daemon/control.h"
 #include "daemon/daemon.h"
 #include "daemon/notify.h"
-#include "daemon/sealing_config.h"
+#include "daemon/key_managers.h"
 #include "daemon/setup.h"
 #include "daemon/tasks.h"
 #include "service/service.h"
@@ -92,11 +93,6 @@ static enum status open_state(struct daemon *daemon, struct error *error)
     return status;
 }
 
-static enum status open_keymanager(struct daemon *daemon, struct error *error)
-{
-    return sealing_open(&daemon->config, &daemon->state, &daemon->keymanager, error);
-}
-
 static enum status open_store(struct daemon *daemon, struct error *error)
 {
     const struct store_options options = {.cache_bytes = daemon->config.store_cache_size};
@@ -131,14 +127,25 @@ static enum status open_core(struct daemon *daemon, struct error *error)
         .object_max = config->limits_object_max,
         .request_memory = config->limits_request_memory,
     };
-    for (size_t i = 0; i < ARRAY_COUNT(options.key_cache_seconds); i++)
-        options.key_cache_seconds[i] = (unsigned)(config->keys_cache_time / 1000);
-    daemon->keymanagers.by_code[KEYMANAGER_SEALED_FILE] = daemon->keymanager;
+    key_managers_core_options(config, &options);
     enum status status =
         core_open(daemon->store, &daemon->keymanagers, &daemon->clock, &options, &daemon->core);
     return status == STATUS_OK ? STATUS_OK
                                : error_set(error, status, "cannot make the key cache: %s",
                                            status_text(status));
+}
+
+static enum status open_upkeep(struct daemon *daemon, struct error *error)
+{
+    struct upkeep_options options;
+    key_managers_upkeep_options(&daemon->config, &options);
+    return upkeep_open(daemon->core, daemon->store, daemon->audit, &daemon->clock,
+                       &daemon->keymanagers, &options, &daemon->upkeep, error);
+}
+
+static enum status start_upkeep(struct daemon *daemon, struct error *error)
+{
+    return upkeep_start(daemon->upkeep, error);
 }
 
 static enum status open_service(struct daemon *daemon, struct error *error)
@@ -197,9 +204,11 @@ static enum status record_start(struct daemon *daemon, struct error *error)
 typedef enum status start_step(struct daemon *daemon, struct error *error);
 
 static start_step *const steps[] = {
-    prepare_process, open_state,   setup_certificates, open_keymanager, open_store,
-    open_audit,      record_start, setup_adapter,      open_core,       open_service,
-    open_control,    open_net,     start_control,      setup_finish,
+    prepare_process, open_state,   setup_certificates,   key_managers_open,
+    open_store,      open_audit,   record_start,         setup_adapter,
+    open_core,       open_upkeep,  administration_open,  open_service,
+    open_control,    open_net,     start_upkeep,         start_control,
+    administration_serve, setup_finish,
 };
 
 enum status daemon_start(struct daemon *daemon, struct error *error)
@@ -219,8 +228,11 @@ void daemon_stop(struct daemon *daemon)
 {
     notify_send("STOPPING=1\nSTATUS=Stopping");
     net_stop(daemon->net, (unsigned)daemon->config.network_drain_timeout);
+    administration_stop_serving(daemon);
     control_stop(daemon->control);
+    upkeep_close(daemon->upkeep);
     service_close(daemon->service);
+    administration_close(daemon);
     core_close(daemon->core);
     if (daemon->recorded) {
         if (daemon_audit(daemon, "stop", "") != STATUS_OK)
@@ -230,7 +242,7 @@ void daemon_stop(struct daemon *daemon)
     audit_close(daemon->audit);
     store_session_close(daemon->session);
     store_close(daemon->store);
-    keymanager_close(daemon->keymanager);
+    key_managers_close(daemon);
     state_close(&daemon->state);
 }
 

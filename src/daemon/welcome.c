@@ -69,6 +69,35 @@ static void print_where(const struct daemon *daemon, FILE *file, struct style st
     fprintf(file, "  State               %s\n", daemon->state.directory);
 }
 
+/* The only time that the API key is seen. */
+static void print_api_key(const struct daemon *daemon, FILE *file, bool logged)
+{
+    struct bytes key = secret_bytes(&daemon->first_api_key);
+    if (logged) {
+        fputs("  API key             not shown where it would be kept in a log; make one with\n"
+              "                      kmipctl api-key create admin NAME\n",
+              file);
+        return;
+    }
+    fprintf(file, "  API key             %.*s\n", (int)key.size, (const char *)key.data);
+    fputs("    It may do everything, and is shown this once: keep it in a safe place.\n", file);
+}
+
+static void print_administration(const struct daemon *daemon, FILE *file, struct style style,
+                                 bool logged)
+{
+    char instance[UUID_TEXT_LENGTH + 1];
+    if (daemon->first_api_key.size == 0)
+        return;
+    uuid_text(&daemon->api_context.instance, instance);
+    fprintf(file, "\n%sAdministration API%s (IBM Key Protect's, and kmipctl --url)\n\n", style.bold,
+            style.plain);
+    fprintf(file, "  URL                 %s\n",
+            daemon->admin != NULL ? daemon->issuer : "none: [admin] enabled = no");
+    fprintf(file, "  Instance            %s\n", instance);
+    print_api_key(daemon, file, logged);
+}
+
 static void print_vcenter(const struct daemon *daemon, FILE *file, struct style style)
 {
     char kmipctl[2 * PATH_MAX];
@@ -111,15 +140,21 @@ static void print_cautions(const struct daemon *daemon, FILE *file, struct style
           file);
 }
 
-void welcome_print(const struct daemon *daemon, FILE *file)
+void welcome_print(struct daemon *daemon, FILE *file, bool logged)
 {
     struct pki_description server;
     struct error error = {0};
     struct style style = style_of(file);
-    print_where(daemon, file, style);
-    if (certificates_describe_server(&daemon->state, &server, &error) == STATUS_OK)
-        print_fingerprints(file, &server);
-    print_vcenter(daemon, file, style);
-    print_cautions(daemon, file, style);
+    if (daemon->first_start) {
+        print_where(daemon, file, style);
+        if (certificates_describe_server(&daemon->state, &server, &error) == STATUS_OK)
+            print_fingerprints(file, &server);
+    }
+    print_administration(daemon, file, style, logged);
+    if (daemon->first_start) {
+        print_vcenter(daemon, file, style);
+        print_cautions(daemon, file, style);
+    }
     (void)fflush(file);
+    secret_free(&daemon->first_api_key);
 }
