@@ -3,6 +3,8 @@
 #ifndef KMIPD_API_OPEN_H
 #define KMIPD_API_OPEN_H
 
+#include <jansson.h>
+
 #include "api/api.h"
 #include "audit/audit.h"
 #include "base/clock.h"

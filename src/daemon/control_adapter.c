@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "daemon/control.h"
+#include "daemon/key_managers.h"
 
 #define ADAPTER_NAME_MIN 2
 #define ADAPTER_NAME_MAX 40
@@ -87,7 +88,6 @@ static enum status check_new_name(struct control_call *call, const char *name)
 static enum status fill_row(struct control_call *call, const char *name, struct adapter_row *row)
 {
     row->created = clock_now(&call->daemon->clock);
-    row->key_manager = KEYMANAGER_SEALED_FILE;
     (void)snprintf(row->name, sizeof(row->name), "%s", name);
     enum status status =
         take_text(call, "description", row->description, sizeof(row->description));
@@ -95,10 +95,10 @@ static enum status fill_row(struct control_call *call, const char *name, struct 
         status = take_credential(call, row);
     if (status == STATUS_OK)
         status = uuid_make(row->created, &row->uuid);
-    const struct root_key_wish wish = {.now = row->created};
+    row->key_manager = key_managers_default(&call->daemon->config);
     if (status == STATUS_OK)
-        status = keymanager_create_root_key(call->daemon->keymanager, &wish, &row->root_key,
-                                            call->error);
+        status = key_managers_root_key_for(call->daemon, row->key_manager, name, &row->root_key,
+                                           call->error);
     return status;
 }
 
@@ -214,6 +214,14 @@ static const char *root_key_state(enum status status, const struct root_key_info
     return "unknown";
 }
 
+static enum status root_key_info(struct daemon *daemon, const struct adapter_row *row,
+                                 struct root_key_info *ret_info)
+{
+    struct keymanager *keymanager = keymanagers_get(&daemon->keymanagers, row->key_manager);
+    return keymanager == NULL ? STATUS_KEY_MANAGER_UNAVAILABLE
+                              : keymanager_root_key_info(keymanager, &row->root_key, ret_info);
+}
+
 enum status control_adapter_show(struct control_call *call)
 {
     struct adapter_row row;
@@ -222,7 +230,7 @@ enum status control_adapter_show(struct control_call *call)
     if (status != STATUS_OK)
         return status;
     put_adapter(call->result, &row);
-    status = keymanager_root_key_info(call->daemon->keymanager, &row.root_key, &info);
+    status = root_key_info(call->daemon, &row, &info);
     control_put_text(call->result, "root_key_state", root_key_state(status, &info));
     if (status == STATUS_OK)
         control_put_number(call->result, "root_key_version", info.version);
