@@ -123,7 +123,7 @@ static struct object_row row_of(const struct adapter_row *adapter, const struct 
     return (struct object_row){
         .id = record->object,
         .adapter = adapter->id,
-        .version = 1,
+        .version = record->version,
         .object_type = record->object_type,
         .state = record->state,
         .attributes = record->attributes,
@@ -135,7 +135,7 @@ static struct object_row row_of(const struct adapter_row *adapter, const struct 
 static enum status insert(struct request *request, struct object *object,
                           const struct record_left *where)
 {
-    struct store_change change = {.kind = STORE_INSERT,
+    struct store_change change = {.kind = STORE_RESTORE,
                                   .row = object->row,
                                   .record = &where->record,
                                   .record_key_manager = where->key_manager};

@@ -40,9 +40,10 @@ enum status core_record_encode(const struct core_record *record, struct buffer *
 enum status core_record_decode(struct bytes bytes, struct core_record *ret_record) MUST_USE;
 
 /*
- * Inserts the object of a record into `adapter` of the store, with its terms: what
- * `kmipctl adapter rebuild` does. `where` the record is. Blocks until it is on stable storage. EXISTS: the object is there already; NAME_EXISTS: its Name is another's;
- * INVALID_ARGUMENT: it is of another adapter; STORE_CORRUPT: its attributes cannot be read.
+ * Inserts the object of a record into `adapter` of the store, with its version and terms: what
+ * `kmipctl adapter rebuild` does. `where` the record is. Blocks until it is on stable storage.
+ * EXISTS: the object is there already; NAME_EXISTS: its Name is another's; INVALID_ARGUMENT: it is
+ * of another adapter; STORE_CORRUPT: its attributes cannot be read.
  */
 enum status core_record_restore(struct core *core, struct store_session *store,
                                 const struct adapter_row *adapter, const struct core_record *record,

@@ -74,7 +74,8 @@ static bool reserve_images(struct committer *committer, size_t more)
 static enum status add_image(struct committer *committer, const struct store_change *change)
 {
     struct object_row row = change->row;
-    row.version = change->kind == STORE_INSERT ? 1 : row.version + 1;
+    if (change->kind != STORE_RESTORE)
+        row.version = change->kind == STORE_INSERT ? 1 : row.version + 1;
     struct image image = {.kind = change->kind};
     enum status status = stored_object_copy(&row, &image.object);
     if (status == STATUS_OK)
@@ -103,8 +104,9 @@ static enum status apply_change(struct committer *committer, const struct store_
         return status;
     const struct backend_type *type = committer->backend->type;
     struct stored_object *object = committer->images[committer->image_count - 1].object;
-    return change->kind == STORE_INSERT ? type->insert(committer->backend, object, change)
-                                        : type->update(committer->backend, object, change);
+    return change->kind == STORE_INSERT || change->kind == STORE_RESTORE
+               ? type->insert(committer->backend, object, change)
+               : type->update(committer->backend, object, change);
 }
 
 static enum status apply_changes(struct committer *committer,

@@ -97,6 +97,7 @@ enum status store_count(struct store_session *session, int64_t adapter,
 
 enum store_change_kind {
     STORE_INSERT,
+    STORE_RESTORE, /* an insertion of an object that had row.version in a store that was lost */
     STORE_UPDATE,
     STORE_REWRAP, /* an update of `wrapped` alone: all else is as read, the terms stay */
     STORE_RECORD, /* puts `record` for the object and version of `row`, which stays as it is */

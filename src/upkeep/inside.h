@@ -154,6 +154,25 @@ void rewraps_finish(struct upkeep *upkeep);
 /* Waits for what is in flight, and saves. */
 void rewraps_end(struct upkeep *upkeep);
 
+/* ---- Records: records.c, compare.c ---- */
+
+/* What is shown of an adapter. Never removed; guarded by upkeep->lock. */
+struct shown_records {
+    struct shown_records *next;
+    struct uuid adapter;
+    int64_t rows;         /* records that we know of */
+    int64_t due;          /* objects to be recorded, or to be taken away, */
+    int64_t due_recorded; /* and of them those that have a record */
+    int64_t withdrawn;
+    int64_t unknown;
+    int64_t checked;
+};
+
+/* The entry, made when there is none. NULL: no memory. The lock is held. */
+struct shown_records *records_show(struct upkeep *upkeep, const struct uuid *adapter);
+/* Tells the service of all objects that are withdrawn. */
+enum status records_load(struct upkeep *upkeep, struct store_session *session) MUST_USE;
+
 /* ---- Reports: report.c ---- */
 
 /* An audit record of event "server" and a line in the log. `object` is what it is about. */
@@ -185,6 +204,7 @@ struct upkeep {
     struct watched *watched;
     uint64_t looks; /* the number of the last look begun */
     struct rewrap *rewraps;
+    struct shown_records *records;
     struct item *finished; /* what has come back, oldest first */
     struct item **finished_end;
 

@@ -80,6 +80,8 @@ static void *run(void *argument)
         /* If they cannot be read now: those that were, and again at the next occasion. */
         (void)upkeep_read_adapters(upkeep, keeper->session, &keeper->adapters);
         int64_t next = keeper_look(keeper);
+        int64_t records = keeper_records(keeper);
+        next = records < next ? records : next;
         upkeep_wait(upkeep, &upkeep->keeping, &wakes, next < tick ? next : tick);
     }
     return NULL;

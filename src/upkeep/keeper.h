@@ -13,9 +13,29 @@ struct keeper {
     /* The rest is the thread's own. */
     struct store_session *session;
     struct adapter_list adapters;
+    int64_t record_at;  /* monotonic milliseconds: when to write records next */
+    int64_t compare_at; /* and when to compare them */
+    int64_t back_off;
+    bool may_replace;      /* records were compared just now */
+    bool wants_to_replace; /* records that are there */
+    bool left_more;        /* records are left behind beyond those just deleted */
 };
 
 /* Looks at the root keys that are due; returns when the next is (monotonic milliseconds). */
 int64_t keeper_look(struct keeper *keeper);
+
+/* Writes and deletes what records are due, and compares them now and then; returns when to be called
+ * again at the latest. Nothing where the key manager keeps no records. */
+int64_t keeper_records(struct keeper *keeper);
+
+/* True if this key manager is to keep a record of each object of the adapter. */
+bool keeper_records_adapter(const struct keeper *keeper, const struct adapter_row *adapter);
+
+/* Compares the key manager's records with ours. Any failure: it is to be tried again soon. */
+enum status keeper_compare(struct keeper *keeper) MUST_USE;
+
+/* Deletes the record of a row, and then the row. */
+enum status keeper_delete_record(const struct keeper *keeper, const struct record_row *row)
+    MUST_USE;
 
 #endif

@@ -144,7 +144,9 @@ static bool make_locks(struct upkeep *upkeep)
 static enum status load(struct upkeep *upkeep)
 {
     enum status status = upkeep_read_adapters(upkeep, upkeep->walker, &upkeep->adapters);
-    return status != STATUS_OK ? status : rewraps_load(upkeep, upkeep->walker, &upkeep->adapters);
+    if (status == STATUS_OK)
+        status = rewraps_load(upkeep, upkeep->walker, &upkeep->adapters);
+    return status != STATUS_OK ? status : records_load(upkeep, upkeep->walker);
 }
 
 static enum status open_sessions(struct upkeep *upkeep)
@@ -202,6 +204,11 @@ static void free_lists(struct upkeep *upkeep)
         struct watched *watched = upkeep->watched;
         upkeep->watched = watched->next;
         free(watched);
+    }
+    while (upkeep->records != NULL) {
+        struct shown_records *records = upkeep->records;
+        upkeep->records = records->next;
+        free(records);
     }
     free(upkeep->adapters.rows);
 }

@@ -276,6 +276,19 @@ static void test_sequence_and_version_of_an_insert_are_the_stores(void **state)
     stored_object_release(second);
 }
 
+static void test_restored_object_keeps_its_version(void **state)
+{
+    const struct fixture *fixture = *state;
+    struct store_change change = make_insert(fixture, 1);
+    change.kind = STORE_RESTORE;
+    change.row.version = 41;
+    assert_int_equal(store_commit(fixture->store, &change, 1), STATUS_OK);
+    assert_int_equal(store_commit(fixture->store, &change, 1), STATUS_EXISTS);
+    assert_int_equal(version_of(fixture, 1), 41);
+    assert_int_equal(update_with(fixture, 1, ACTIVE, NULL, 0), STATUS_OK);
+    assert_int_equal(version_of(fixture, 1), 42);
+}
+
 static void test_missing_and_foreign_objects_are_alike(void **state)
 {
     const struct fixture *fixture = *state;
@@ -1782,6 +1795,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_object_comes_back_as_inserted),
     cmocka_unit_test(test_empty_and_large_bytes_come_back),
     cmocka_unit_test(test_sequence_and_version_of_an_insert_are_the_stores),
+    cmocka_unit_test(test_restored_object_keeps_its_version),
     cmocka_unit_test(test_missing_and_foreign_objects_are_alike),
     cmocka_unit_test(test_object_outlives_store),
     cmocka_unit_test(test_update_replaces_row),
