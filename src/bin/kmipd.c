@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin/process.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "daemon/daemon.h"
@@ -85,6 +86,8 @@ int main(int count, char **arguments)
         keyholder_main();
     struct daemon *daemon = &the_daemon;
     struct error error = {0};
+    if (count == 2 && strcmp(arguments[1], "admin") == 0)
+        return admin_process();
     enum exit_code code = options_parse(&daemon->options, count, arguments);
     if (code != EXIT_GOOD)
         return code;
