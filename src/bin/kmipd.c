@@ -84,10 +84,10 @@ int main(int count, char **arguments)
 {
     if (count == 2 && strcmp(arguments[1], "keyholder") == 0)
         keyholder_main();
-    struct daemon *daemon = &the_daemon;
-    struct error error = {0};
     if (count == 2 && strcmp(arguments[1], "admin") == 0)
         return admin_process();
+    struct daemon *daemon = &the_daemon;
+    struct error error = {0};
     enum exit_code code = options_parse(&daemon->options, count, arguments);
     if (code != EXIT_GOOD)
         return code;
