@@ -30,7 +30,8 @@ struct kp_call {
     const char *type;        /* of the body: "key", "key_action" */
     const char *key_ring;    /* empty: none is named */
     bool minimal;            /* no more than needed is to be answered */
-    bool once;               /* must not be repeated when it may have been carried out */
+    bool once;               /* must not be repeated when it may have been carried out; needs a
+                                body, by which it is known whether it was sent */
     bool secret;             /* the body stands in the slot's locked memory */
     size_t answer_max;       /* bytes; 0: it is secret, and stands in the slot's locked memory */
     int64_t deadline;        /* clock_monotonic() */

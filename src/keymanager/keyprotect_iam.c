@@ -246,8 +246,8 @@ enum kp_iam_answer kp_iam_get(struct kp_iam *iam, int64_t now)
 
 bool kp_iam_reject(struct kp_iam *iam, uint64_t generation, int64_t now)
 {
-    if (generation != iam->generation)
-        return true;
+    if (generation != iam->generation || iam->ends == 0)
+        return true; /* somebody else has found out */
     /* Who gets 401 for each token would make IAM work for each request. */
     if (now - iam->rejected < REJECT_PAUSE)
         return false;

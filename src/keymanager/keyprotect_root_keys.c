@@ -312,6 +312,10 @@ struct rotation {
 static enum status write_rotation(struct kp_call *call, struct buffer *body)
 {
     const struct rotation *rotation = CONTAINER_OF(call, struct rotation, call);
+    if (rotation->material == NULL) {
+        buffer_append_text(body, "{}"); /* see kp_call.once */
+        return buffer_status(body);
+    }
     buffer_append_text(body, "{\"payload\":\"");
     base64_encode(BASE64_STANDARD, secret_bytes(rotation->material), body);
     buffer_append_text(body, "\"}");
@@ -353,7 +357,7 @@ enum status kp_rotate(struct keymanager *keymanager, const struct uuid *root_key
     rotation.call.type = "key_action";
     rotation.call.once = true;
     rotation.call.secret = true;
-    rotation.call.write = material != NULL ? write_rotation : NULL;
+    rotation.call.write = write_rotation;
     status = run(kp, &rotation.call);
     kp_versions_forget(&kp->versions, root_key);
     if (strcmp(rotation.call.refusal.code, "KEY_ROTATION_NOT_PERMITTED") == 0)

@@ -17,6 +17,11 @@ def program(name: str) -> Path:
     return Path(os.environ.get(variable, SOURCE / "build" / "src" / "bin" / name))
 
 
+def tool(name: str) -> Path:
+    """A program of tests/tools, beside the server's binary: in the same build directory."""
+    return program("kmipd").parents[2] / "tests" / "tools" / name
+
+
 def is_sanitized(binary: Path) -> bool:
     """Whether a program was built with AddressSanitizer."""
     return b"__asan_init" in binary.read_bytes()
