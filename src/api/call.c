@@ -93,7 +93,7 @@ static const struct {
 };
 
 /* The vendor type; plain JSON for a client that takes nothing else, where that is configured. */
-static const char *content_type(const struct api_call *call, const char *type)
+const char *api_content_type(const struct api_call *call, const char *type)
 {
     if (call->context->plain_json && bytes_equal_text(call->request->accept, PLAIN_JSON))
         return PLAIN_JSON;
@@ -161,7 +161,7 @@ void api_reply_json(struct api_call *call, unsigned status, json_t *value)
 
 void api_reply_value(struct api_call *call, unsigned status, const char *type, json_t *value)
 {
-    reply(call, status, content_type(call, type), value);
+    reply(call, status, api_content_type(call, type), value);
 }
 
 /* Takes over `resources`. */
@@ -185,7 +185,7 @@ void api_reply_resources(struct api_call *call, unsigned status, const char *typ
                          json_t *resources, int64_t total)
 {
     json_t *value = resources == NULL ? NULL : envelope(type, resources, total);
-    reply(call, status, content_type(call, type), value);
+    reply(call, status, api_content_type(call, type), value);
 }
 
 void api_reply_resource(struct api_call *call, unsigned status, const char *type, json_t *resource)

@@ -103,6 +103,8 @@ void api_reply_resources(struct api_call *call, unsigned status, const char *typ
 void api_reply_json(struct api_call *call, unsigned status, json_t *value);
 /* The same with the content type "application/vnd.ibm.kms.<type>+json": import tokens. */
 void api_reply_value(struct api_call *call, unsigned status, const char *type, json_t *value);
+/* The content type of such a value, for answers that are written in another way; static. */
+const char *api_content_type(const struct api_call *call, const char *type);
 /* Whether the client wants to see what was made or deleted: Prefer: return=representation. */
 bool api_prefers_representation(const struct api_call *call);
 bool api_prefers_minimal(const struct api_call *call);

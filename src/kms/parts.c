@@ -266,7 +266,8 @@ enum status policy_row_put(struct db *db, const struct uuid *key, const struct k
         db_query(db, "INSERT INTO policy (key, kind, enabled, months, created, created_by,"
                      " updated, updated_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
                      " ON CONFLICT (key, kind) DO UPDATE SET enabled = excluded.enabled,"
-                     " months = excluded.months, updated = excluded.updated,"
+                     " months = CASE WHEN excluded.months > 0 THEN excluded.months ELSE months END,"
+                     " updated = excluded.updated,"
                      " updated_by = excluded.updated_by");
     db_bind(&query, number);
     db_bind(&query, policy->kind);
