@@ -50,6 +50,8 @@ static enum status insert_standard(struct api_call *call, struct creation *creat
     if (status == STATUS_OK)
         status = kms_key_insert(call->context->kms, &creation->key, &parts);
     buffer_free(&wrapped);
+    if (status == STATUS_OK && creation->key.aliases[0] != '\0') /* they have an order there */
+        status = kms_key_get(call->context->kms, &creation->key.id, &creation->key);
     return status;
 }
 

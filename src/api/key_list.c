@@ -60,12 +60,13 @@ static int find_property(const char *name, size_t length)
 static bool parse_states(const char *text, unsigned *ret_states)
 {
     unsigned states = 0;
-    do {
+    for (;; text += 2) {
         if (text[0] < '0' || text[0] > '5' || text[0] == '4' || (text[1] != ',' && text[1] != '\0'))
             return false;
         states |= 1u << (text[0] - '0');
-        text += text[1] == ',' ? 2 : 1;
-    } while (text[0] != '\0');
+        if (text[1] == '\0')
+            break;
+    }
     *ret_states = states;
     return true;
 }

@@ -66,6 +66,18 @@ static struct uuid uuid_of(const char *text)
     return uuid;
 }
 
+static struct uuid make_payload_root_key(struct api_bench *bench)
+{
+    struct error error = {0};
+    const struct root_key_wish wish = {.id = uuid_of("99999999-0000-4000-8000-000000000001"),
+                                       .now = clock_now(&bench->core.clock)};
+    struct uuid id;
+    must(keymanager_create_root_key(
+             keymanagers_get(&bench->core.keymanagers, KEYMANAGER_SEALED_FILE), &wish, &id, &error),
+         &error, "root key");
+    return id;
+}
+
 void api_bench_open(struct api_bench *bench)
 {
     struct error error = {0};
@@ -82,6 +94,7 @@ void api_bench_open(struct api_bench *bench)
         .clock = &bench->core.clock,
         .keymanagers = &bench->core.keymanagers,
         .local = KEYMANAGER_SEALED_FILE,
+        .payload_root_key = make_payload_root_key(bench),
         .token_key_file = token_key(),
         .issuer = API_BENCH_ISSUER,
         .region = "local",
