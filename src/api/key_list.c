@@ -277,7 +277,7 @@ static char *next_word(char **rest)
     }
     *rest = from + (*from == ' ');
     *to = '\0';
-    return quoted ? NULL : word;
+    return quoted ? from : word; /* one without its end is empty, and so none */
 }
 
 static bool read_filter(struct api_call *call, struct wish *wish)
