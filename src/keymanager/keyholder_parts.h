@@ -55,7 +55,7 @@ struct transfers {
     struct buffer out;  /* locked memory; from out_start on not sent yet */
     size_t out_start;
     bool full;   /* the socket takes no more for the moment */
-    bool active; /* something was sent since transfers_ping() */
+    bool active; /* something was sent or answered since transfers_ping() */
 };
 
 /* NO_MEMORY, IO. End: transfers_free(). */

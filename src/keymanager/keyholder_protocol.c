@@ -553,8 +553,9 @@ enum status keyholder_answer_read(const struct keyholder_head *head, struct byte
         .number = head->number,
         .more = (head->flags & KEYHOLDER_MORE) != 0,
     };
-    if (!known(head->message) || head->extra < 0 || head->extra >= STATUS_COUNT ||
-        (answer.more && head->message != KEYHOLDER_LIST))
+    if (head->extra < 0 || head->extra >= STATUS_COUNT ||
+        (!known(head->message) && head->extra == STATUS_OK) ||
+        (answer.more && (head->message != KEYHOLDER_LIST || head->extra != STATUS_OK)))
         return STATUS_MALFORMED;
     answer.status = (enum status)head->extra;
     if (answer.status == STATUS_OK)

@@ -255,6 +255,7 @@ void transfers_ping(struct transfers *transfers)
 enum status transfers_answer(struct transfers *transfers, const struct keyholder_answer *answer)
 {
     lock(transfers);
+    transfers->active = true;
     struct transfer *transfer = find(transfers, answer->number);
     bool fits = transfer == NULL || (transfer->queue == NULL &&
                                      transfer->request.message == answer->message);
