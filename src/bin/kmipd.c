@@ -97,7 +97,8 @@ int main(int count, char **arguments)
         return options_do_task(&daemon->options);
 
     (void)umask(S_IRWXG | S_IRWXO);
-    log_init(LOG_LEVEL_INFO, is_journal(STDERR_FILENO));
+    daemon->journal = is_journal(STDERR_FILENO);
+    log_init(LOG_LEVEL_INFO, daemon->journal);
     if (secret_protect_process(&error) != STATUS_OK) {
         log_critical("start %s", error_text(&error));
         return EXIT_FAILED;

@@ -21,6 +21,7 @@ struct admin;
 
 struct daemon {
     struct options options;
+    bool journal; /* log lines are for journald */
     struct config config; /* in force; changed by the main thread alone (reload) */
     struct clock clock;
     int64_t started;    /* milliseconds since 1970 */

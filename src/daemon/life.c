@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "daemon/administration.h"
 #include "daemon/certificates.h"
 #include "daemon/daemon.h"
 #include "daemon/notify.h"
@@ -54,7 +55,8 @@ static void reload(struct daemon *daemon)
     bool made;
     if (certificates_make(&daemon->config, &daemon->state, clock_now(&daemon->clock), &made,
                           &error) != STATUS_OK ||
-        net_reload_certificate(daemon->net, &error) != STATUS_OK) {
+        net_reload_certificate(daemon->net, &error) != STATUS_OK ||
+        administration_reload(daemon, &error) != STATUS_OK) {
         good = false;
         log_error("reload server certificate kept: %s", error_text(&error));
     } else {

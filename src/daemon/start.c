@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "core/core.h"
+#include "daemon/administration.h"
 #include "daemon/certificates.h"
 #include "daemon/control.h"
 #include "daemon/daemon.h"
@@ -203,11 +204,10 @@ static enum status record_start(struct daemon *daemon, struct error *error)
 typedef enum status start_step(struct daemon *daemon, struct error *error);
 
 static start_step *const steps[] = {
-    prepare_process, open_state,   setup_certificates,   key_managers_open,
-    open_store,      open_audit,   record_start,         setup_adapter,
-    open_core,       open_upkeep,    open_service,
-    open_control,    open_net,     start_upkeep,         start_control,
- setup_finish,
+    prepare_process, open_state,    setup_certificates,  key_managers_open,    open_store,
+    open_audit,      record_start,  setup_adapter,       open_core,            open_upkeep,
+    open_service,    open_control,  administration_open, open_net,             start_upkeep,
+    start_control,   administration_serve,               setup_finish,
 };
 
 enum status daemon_start(struct daemon *daemon, struct error *error)
@@ -227,9 +227,11 @@ void daemon_stop(struct daemon *daemon)
 {
     notify_send("STOPPING=1\nSTATUS=Stopping");
     net_stop(daemon->net, (unsigned)daemon->config.network_drain_timeout);
+    administration_stop_serving(daemon);
     control_stop(daemon->control);
     upkeep_close(daemon->upkeep);
     service_close(daemon->service);
+    administration_close(daemon);
     core_close(daemon->core);
     if (daemon->recorded) {
         if (daemon_audit(daemon, "stop", "") != STATUS_OK)

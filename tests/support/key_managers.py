@@ -88,11 +88,22 @@ def need_swtpm() -> None:
         pytest.skip("no swtpm: sealing under a TPM is not tested")
 
 
+def free_pair() -> int:
+    """The first of two free ports, one behind the other."""
+    while True:
+        port = free_port()
+        with socket.socket() as probe:
+            with contextlib.suppress(OSError, OverflowError):
+                probe.bind(("127.0.0.1", port + 1))
+                return port
+
+
 @contextlib.contextmanager
 def soft_tpm(folder: Path) -> Iterator[str]:
     """A TPM that runs while the block lasts; its TCTI string."""
     folder.mkdir(parents=True, exist_ok=True)
-    port, control = free_port(), free_port()
+    port = free_pair()  # the TCTI expects the control channel on the port behind
+    control = port + 1
     process = subprocess.Popen(
         ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}",
          "--server", f"type=tcp,port={port},bindaddr=127.0.0.1",
