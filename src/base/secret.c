@@ -10,19 +10,28 @@
 
 #define SMALLEST_PIECE 32
 
+static size_t heap_size;
+
 enum status secret_heap_init(size_t size, struct error *error)
 {
     if (CRYPTO_secure_malloc_initialized())
         return STATUS_OK;
     /* 1: locked and guarded; 2: made, but not locked or guarded, which is refused here. */
-    if (CRYPTO_secure_malloc_init(size, SMALLEST_PIECE) == 1)
+    if (CRYPTO_secure_malloc_init(size, SMALLEST_PIECE) == 1) {
+        heap_size = size;
         return STATUS_OK;
+    }
     /* Or the heap that was refused would be there for the next who asks. */
     (void)CRYPTO_secure_malloc_done();
     return error_set(error, STATUS_IO,
                      "cannot lock %zu KiB of memory for keys: raise RLIMIT_MEMLOCK (ulimit -l, or "
                      "LimitMEMLOCK= in the systemd unit)",
                      size / 1024);
+}
+
+bool secret_heap_is_crowded(void)
+{
+    return CRYPTO_secure_used() > heap_size / 2;
 }
 
 enum status secret_protect_process(struct error *error)

@@ -23,6 +23,10 @@ struct secret {
  */
 enum status secret_heap_init(size_t size, struct error *error) MUST_USE;
 
+/* True when more than half of it is in use: secrets that would stay for a while are then better not
+ * made, so that those that come and go have room. Any thread. */
+bool secret_heap_is_crowded(void);
+
 /*
  * Makes the process not dumpable (PR_SET_DUMPABLE 0, RLIMIT_CORE 0): no core file, no ptrace by
  * the same user. STATUS_IO with a text if either is refused.

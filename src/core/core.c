@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "core/credential.h"
-#include "core/keycache.h"
 #include "core/keys.h"
 #include "crypto/shield.h"
 
@@ -92,9 +91,8 @@ void core_key_rewrapped(struct core *core, const struct uuid *object, struct wra
     struct wrapped_origin origin;
     if (wrapped_origin(after, &origin) != STATUS_OK)
         return;
-    const struct key_cache_item item = {.object = *object,
-                                        .root_key = origin.binding.root_key,
-                                        .wrapped = after.blob,
-                                        .seconds = core_cache_seconds(core, origin.code)};
+    origin.binding.object = *object;
+    const struct key_cache_item item =
+        core_cache_item(core, origin.code, &origin.binding, after.blob);
     key_cache_rewrapped(core->keys, before.blob, &item);
 }

@@ -36,9 +36,10 @@ struct core_options {
     unsigned key_cache_entries; /* unwrapped keys kept, sealed under an ephemeral key; 0: none */
     unsigned key_cache_seconds[KEYMANAGER_CODE_MAX + 1]; /* for how long each, by key manager */
     bool store_wrapped_keys[KEYMANAGER_CODE_MAX + 1];    /* new objects are recorded there */
-    unsigned key_manager_seconds; /* that a client's request waits for one; 0: as long as it takes */
-    size_t object_max;          /* bytes of key material or opaque data of one object */
-    size_t request_memory;      /* bytes of arena one request may use */
+    unsigned
+        key_manager_seconds; /* that a client's request waits for one; 0: as long as it takes */
+    size_t object_max;       /* bytes of key material or opaque data of one object */
+    size_t request_memory;   /* bytes of arena one request may use */
 };
 
 /* Borrows all but the options; they must outlive the core. */

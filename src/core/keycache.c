@@ -18,8 +18,8 @@
 struct entry {
     struct uuid object;
     uint8_t mark[MARK];
-    int64_t made; /* milliseconds; 0: free */
-    uint8_t *sealed; /* size + SHIELD_OVERHEAD bytes */
+    int64_t made;      /* milliseconds; 0: free */
+    uint8_t *sealed;   /* size + SHIELD_OVERHEAD bytes */
     uint64_t root_key; /* a part of its identifier */
     uint32_t size;
     uint32_t seconds;

@@ -13,6 +13,7 @@
 #ifndef KMIPD_CORE_KEYS_H
 #define KMIPD_CORE_KEYS_H
 
+#include "core/keycache.h"
 #include "core/record.h"
 #include "core/request.h"
 
@@ -34,6 +35,7 @@ struct request_job {
 struct fetched_key {
     struct request_job unwrap;
     struct stored_object *stored; /* held: the blob is in it */
+    struct buffer sealed;         /* the key, under the shield */
     uint64_t epoch;
     struct fetched_key *next;
 };
@@ -54,11 +56,13 @@ struct new_key {
     struct new_record *records; /* newest first */
     bool taken;                 /* by an object of this execution */
     bool cached;
-    bool abandoned; /* its identifier cannot be used */
-    bool too_large; /* to be recorded */
+    bool abandoned;              /* its identifier cannot be used */
+    bool too_large;              /* to be recorded */
     struct store_change *change; /* that inserts its object; NULL: none of this execution */
     struct new_key *next;
 };
+
+/* ---- Of a request (core/keys.c) ---- */
 
 /* The request is executed anew: nothing is taken, nothing wanted. */
 void request_keys_rewind(struct request *request);
@@ -66,14 +70,42 @@ void request_keys_rewind(struct request *request);
 /* Wipes and frees everything. No job may be submitted. */
 void request_keys_free(struct request *request);
 
-/* The first key, in their order, that no object of this execution has; NULL: make a new one. */
-struct new_key *request_next_key(struct request *request);
+struct request_job request_job_make(struct request *request, enum keymanager_task task,
+                                    struct keymanager *keymanager);
+void request_job_free(struct request_job *job); /* what it made, not itself */
+
+/* The next core_fetch() submits it. */
+void request_job_want(struct request_job *job);
 
 /* The key manager of the request's adapter. KEY_MANAGER_UNAVAILABLE: it is not configured here. */
 enum status request_key_manager(const struct request *request,
                                 struct keymanager **ret_keymanager) MUST_USE;
+bool request_keeps_records(const struct request *request, const struct keymanager *keymanager);
+
+/* What a new key of the request's adapter is bound to. */
+struct wrap_binding request_binding(const struct request *request, const struct uuid *object);
+
+/* ---- Of new objects (core/new_keys.c) ---- */
+
+/* The first key, in their order, that no object of this execution has; NULL: make a new one. */
+struct new_key *request_next_key(struct request *request);
+void new_key_free(struct new_key *key);
+
+/* ---- Of all ---- */
+
+enum keymanager_code core_session_code(const struct core_session *session);
 
 /* How long a key under this key manager is cached, in seconds. */
 unsigned core_cache_seconds(const struct core *core, enum keymanager_code code);
+struct key_cache_item core_cache_item(const struct core *core, enum keymanager_code code,
+                                      const struct wrap_binding *binding, struct bytes wrapped);
+
+/* Whether a key must not be given out, and why. */
+bool core_is_blocked(struct core *core, const struct uuid *object, struct wrapped wrapped,
+                     enum status *ret_status);
+
+/* How an unwrap ended. What cannot be is not taken for a key: a provider's answer crosses a socket
+ * or a network. */
+enum status core_check_plaintext(const struct keymanager_job *job) MUST_USE;
 
 #endif

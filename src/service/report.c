@@ -14,7 +14,7 @@
 
 #define FIELD_MAX 64
 /* For "%.*s". */
-#define FIELD(bytes) \
+#define FIELD(bytes)                                                                               \
     (int)((bytes).size < FIELD_MAX ? (bytes).size : FIELD_MAX), (const char *)(bytes).data
 
 static void limit_init(struct report_limit *limit)

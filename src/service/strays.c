@@ -30,9 +30,10 @@ static void tell(const struct stray *stray, enum status status, const char *what
 {
     char id[UUID_TEXT_LENGTH + 1];
     uuid_text(&stray->record, id);
-    log_warning("records %s record=%s key-manager=%s status=%s: it is of a key that was never given "
-                "out and can be deleted",
-                what, id, stray->keymanager->provider->name, status_name(status));
+    log_warning(
+        "records %s record=%s key-manager=%s status=%s: it is of a key that was never given "
+        "out and can be deleted",
+        what, id, stray->keymanager->provider->name, status_name(status));
 }
 
 /* The first one that waits; NULL when all is done and the end has come. */
@@ -69,8 +70,7 @@ static bool try_later(struct strays *strays, struct stray *stray)
     until.tv_sec += PAUSE_SECONDS;
     pthread_mutex_lock(&strays->lock);
     put_back(strays, stray);
-    while (!strays->stopping &&
-           pthread_cond_timedwait(&strays->wake, &strays->lock, &until) == 0)
+    while (!strays->stopping && pthread_cond_timedwait(&strays->wake, &strays->lock, &until) == 0)
         ;
     bool stopping = strays->stopping;
     pthread_mutex_unlock(&strays->lock);

@@ -33,7 +33,7 @@ struct work {
     enum status status; /* why it is refused */
     unsigned attempts;
     struct service_lane *lane; /* which it has, or NULL; see service.c */
-    bool unrecorded; /* the audit log has failed: the refusal goes out without a record */
+    bool unrecorded;           /* the audit log has failed: the refusal goes out without a record */
     struct work_pool *pool;
     uint8_t *memory; /* frame, then answer */
     size_t memory_size;

@@ -33,15 +33,15 @@ void core_bench_adapter(struct core_bench *bench, const char *name, struct core_
 #define SECONDS     CORE_BENCH_KEY_SECONDS
 #define KEY_SECONDS SECONDS, SECONDS, SECONDS, SECONDS, SECONDS
 
-const struct core_options core_bench_options = {.locate_max = 1000,
-                                                .lease_seconds = 3600,
-                                                .key_cache_entries = 64,
-                                                .key_cache_seconds = {KEY_SECONDS},
-                                                .store_wrapped_keys = {
-                                                    [KEYMANAGER_KEY_PROTECT] = true},
-                                                .key_manager_seconds = 1,
-                                                .object_max = 65536,
-                                                .request_memory = 4u * 1024 * 1024};
+const struct core_options core_bench_options = {
+    .locate_max = 1000,
+    .lease_seconds = 3600,
+    .key_cache_entries = 64,
+    .key_cache_seconds = {KEY_SECONDS},
+    .store_wrapped_keys = {[KEYMANAGER_KEY_PROTECT] = true},
+    .key_manager_seconds = 1,
+    .object_max = 65536,
+    .request_memory = 4u * 1024 * 1024};
 
 void core_bench_open(struct core_bench *bench)
 {

@@ -27,16 +27,16 @@ struct slow_keymanager;
 struct slow_script {
     _Atomic unsigned delay; /* milliseconds that a job takes */
     _Atomic bool holding;   /* no job ends, but by its deadline, until it is false again */
-    _Atomic enum status fail[SLOW_TASKS];     /* how jobs end instead */
-    _Atomic int fail_left[SLOW_TASKS];        /* so many of them; -1: all */
-    _Atomic bool empty;     /* what it gives out has no bytes */
-    _Atomic bool another;   /* it gives out a blob that is another object's */
-    _Atomic bool newer;     /* an unwrap brings the key under a newer version too */
+    _Atomic enum status fail[SLOW_TASKS]; /* how jobs end instead */
+    _Atomic int fail_left[SLOW_TASKS];    /* so many of them; -1: all */
+    _Atomic bool empty;                   /* what it gives out has no bytes */
+    _Atomic bool another;                 /* it gives out a blob that is another object's */
+    _Atomic bool newer;                   /* an unwrap brings the key under a newer version too */
     _Atomic enum status delete_fails;
-    _Atomic unsigned asked[SLOW_TASKS];       /* jobs that were submitted */
-    _Atomic unsigned background;              /* of them */
-    _Atomic unsigned most;                    /* jobs in flight at one time */
-    _Atomic unsigned deletes;                 /* of records that were tried */
+    _Atomic unsigned asked[SLOW_TASKS]; /* jobs that were submitted */
+    _Atomic unsigned background;        /* of them */
+    _Atomic unsigned most;              /* jobs in flight at one time */
+    _Atomic unsigned deletes;           /* of records that were tried */
 };
 
 struct slow_keymanager *slow_open(enum keymanager_code code);

@@ -185,10 +185,8 @@ static void a_key_that_is_wrapped_anew_stays(void **state)
     struct key_cache *cache = open_cache(16);
     make_uuid(&object);
     put_under(cache, &object, 1, &root_key, key_cache_epoch(cache, &root_key));
-    struct key_cache_item after = {.object = object,
-                                   .root_key = other_root_key,
-                                   .wrapped = blob(2),
-                                   .seconds = 2 * SECONDS};
+    struct key_cache_item after = {
+        .object = object, .root_key = other_root_key, .wrapped = blob(2), .seconds = 2 * SECONDS};
     key_cache_rewrapped(cache, blob(3), &after); /* not this one */
     assert_true(has(cache, &object, 1, NOW, BYTES_LITERAL("key")));
     key_cache_rewrapped(cache, blob(1), &after);
@@ -318,10 +316,8 @@ static void *keep_putting(void *argument)
         uint32_t generation = atomic_load(&race->generation);
         assert_int_equal(secret_copy(&secret, bytes_of(&generation, sizeof(generation))),
                          STATUS_OK);
-        const struct key_cache_item item = {.object = race->object,
-                                            .root_key = root_key,
-                                            .wrapped = blob(1),
-                                            .seconds = SECONDS};
+        const struct key_cache_item item = {
+            .object = race->object, .root_key = root_key, .wrapped = blob(1), .seconds = SECONDS};
         key_cache_put(race->cache, &item, epoch, NOW, &secret);
         secret_free(&secret);
     }

@@ -91,8 +91,7 @@ static void execute_all_but_commit(struct talk *talk)
 static void commit(struct talk *talk)
 {
     struct request *request = &talk->bench.request;
-    enum status status =
-        store_commit(talk->bench.store, request->changes, request->change_count);
+    enum status status = store_commit(talk->bench.store, request->changes, request->change_count);
     assert_int_equal(status, STATUS_OK);
     core_committed(request, status);
 }
@@ -102,8 +101,8 @@ static struct stored_object *stored(struct talk *talk, struct bytes id)
     struct uuid uuid;
     struct stored_object *object;
     assert_true(uuid_parse(id, &uuid));
-    assert_int_equal(
-        store_get(talk->bench.session_store, talk->session->adapter, &uuid, &object), STATUS_OK);
+    assert_int_equal(store_get(talk->bench.session_store, talk->session->adapter, &uuid, &object),
+                     STATUS_OK);
     return object;
 }
 
@@ -442,8 +441,7 @@ static void a_new_object_is_recorded_before_it_is_committed(void **state)
     assert_int_equal(read.state, object->row.state);
     assert_true(bytes_equal(read.attributes, object->row.attributes));
     assert_true(bytes_equal(read.wrapped.blob, object->row.wrapped.blob));
-    assert_int_equal(store_record_get(talk->bench.session_store, &object->row.id, &row),
-                     STATUS_OK);
+    assert_int_equal(store_record_get(talk->bench.session_store, &object->row.id, &row), STATUS_OK);
     assert_true(uuid_equal(&row.record, &record.id));
     assert_int_equal(row.version, 1);
     assert_int_equal(row.key_manager, KEYMANAGER_KEY_PROTECT);
@@ -508,9 +506,9 @@ static void an_object_is_restored_from_its_record(void **state)
     assert_int_equal(core_record_restore(lost.core, lost.session_store, &row, &read, &where),
                      STATUS_EXISTS);
     int found = 0;
-    assert_int_equal(core_admin_find(lost.core, lost.session_store, &row, &query, count_objects,
-                                     &found),
-                     STATUS_OK);
+    assert_int_equal(
+        core_admin_find(lost.core, lost.session_store, &row, &query, count_objects, &found),
+        STATUS_OK);
     assert_int_equal(found, 1);
     struct stored_object *object;
     struct record_row put;
@@ -525,7 +523,7 @@ static void an_object_is_restored_from_its_record(void **state)
     core_bench_close(&lost);
 }
 
-static struct bytes put_opaque_of(struct talk *talk, size_t size)
+static void put_opaque_of(struct talk *talk, size_t size)
 {
     uint8_t *data = arena_allocate(talk_arena(talk), size);
     assert_non_null(data);
@@ -536,6 +534,11 @@ static struct bytes put_opaque_of(struct talk *talk, size_t size)
     ttlv_write_enumeration(payload, KMIP_TAG_OPAQUE_DATA_TYPE, 0x80000001);
     ttlv_write_byte_string(payload, KMIP_TAG_OPAQUE_DATA_VALUE, bytes_of(data, size));
     ttlv_end(payload, opaque);
+}
+
+static struct bytes opaque_of(struct talk *talk, size_t size)
+{
+    put_opaque_of(talk, size);
     return created_id(talk, talk_send(talk, 1));
 }
 
@@ -543,15 +546,37 @@ static void what_is_too_large_to_record_is_kept(void **state)
 {
     struct talk *talk = *state;
     struct record_row row;
-    struct stored_object *object = stored(talk, put_opaque_of(talk, 8000));
+    struct stored_object *object = stored(talk, opaque_of(talk, 8000));
     assert_int_equal(talk->bench.request.keys.unrecorded, 1);
     assert_int_equal(asked(KEYMANAGER_WRAP), 1);
     assert_int_equal(asked(KEYMANAGER_RECORD), 0);
     assert_int_equal(store_record_get(talk->bench.session_store, &object->row.id, &row),
                      STATUS_NOT_FOUND);
     stored_object_release(object);
-    stored_object_release(stored(talk, put_opaque_of(talk, 6000)));
+    stored_object_release(stored(talk, opaque_of(talk, 6000)));
     assert_int_equal(asked(KEYMANAGER_RECORD), 1);
+}
+
+/* Large objects that wait for their key manager leave room for the keys of others. */
+static void what_waits_does_not_fill_the_secret_heap(void **state)
+{
+    struct talk *talk = *state;
+    enum { OBJECTS = 12 };
+    int made = 0;
+    for (int i = 0; i < OBJECTS; i++)
+        put_opaque_of(talk, 60000);
+    talk->header.batch_error_continuation_option =
+        kmip_number(KMIP_BATCH_ERROR_CONTINUATION_OPTION_CONTINUE);
+    assert_int_equal(execute(talk), STATUS_OK);
+    const struct kmip_response_item *items = talk_read(talk, OBJECTS);
+    for (int i = 0; i < OBJECTS; i++)
+        made += items[i].result_status.value == KMIP_RESULT_STATUS_SUCCESS;
+    assert_in_range(made, 1, OBJECTS - 1);
+    assert_int_equal(talk->bench.request.worst, STATUS_BUSY);
+    assert_reason(&items[OBJECTS - 1], KMIP_RESULT_REASON_GENERAL_FAILURE);
+    assert_true(CRYPTO_secure_used() < (1 << 20) - (1 << 18));
+    request_finish(&talk->bench.request);
+    assert_int_equal(key_of(talk, create_key(talk)).size, 32);
 }
 
 static void the_record_of_what_was_not_committed_is_a_stray(void **state)
@@ -853,16 +878,15 @@ static void a_core_waits_for_the_keys_it_fetches(void **state)
     struct core *core;
     enum { KEYS = 5 };
     struct core_bench *bench = &talk->bench;
-    assert_int_equal(core_open(bench->store, &bench->keymanagers, &bench->clock,
-                               &core_bench_options, &core),
-                     STATUS_OK);
+    assert_int_equal(
+        core_open(bench->store, &bench->keymanagers, &bench->clock, &core_bench_options, &core),
+        STATUS_OK);
     atomic_store(&ended, 0);
     atomic_store(&script->delay, 50);
     for (int i = 0; i < KEYS; i++) {
         struct stored_object *object = stored(talk, create_key(talk));
-        assert_int_equal(
-            core_fetch_key(core, &talk->session->adapter_uuid, object, note_end, NULL),
-            STATUS_PENDING);
+        assert_int_equal(core_fetch_key(core, &talk->session->adapter_uuid, object, note_end, NULL),
+                         STATUS_PENDING);
         stored_object_release(object);
     }
     core_close(core);
@@ -895,9 +919,9 @@ static void an_administrator_waits_for_the_key_manager(void **state)
                                            BYTES_LITERAL("by hand"), &id),
                      STATUS_NAME_EXISTS);
     let_fail(KEYMANAGER_WRAP, STATUS_ROOT_KEY_UNAVAILABLE, -1);
-    assert_int_equal(core_admin_create_key(bench->core, bench->session_store, &adapter,
-                                           (struct bytes){0}, &id),
-                     STATUS_ROOT_KEY_UNAVAILABLE);
+    assert_int_equal(
+        core_admin_create_key(bench->core, bench->session_store, &adapter, (struct bytes){0}, &id),
+        STATUS_ROOT_KEY_UNAVAILABLE);
     assert_int_equal(slow_records(near_one), 1);
 }
 
@@ -933,6 +957,7 @@ int main(void)
         CASE(records_are_whole_or_no_records),
         CASE(an_object_is_restored_from_its_record),
         CASE(what_is_too_large_to_record_is_kept),
+        CASE(what_waits_does_not_fill_the_secret_heap),
         CASE(the_record_of_what_was_not_committed_is_a_stray),
         CASE(a_conflict_wraps_and_records_nothing_twice),
         CASE(an_identifier_that_is_taken_is_not_tried_again),

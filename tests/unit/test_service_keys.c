@@ -367,8 +367,8 @@ static void an_adapter_moved_meanwhile_gets_its_key_there(void **state)
                          STATUS_OK);
         slow_release(near_one);
         assert_true(uuid_parse(created_id(&bench->talk, client_end(&client)), &uuid));
-        assert_int_equal(
-            store_get(core->session_store, core->session.adapter, &uuid, &stored), STATUS_OK);
+        assert_int_equal(store_get(core->session_store, core->session.adapter, &uuid, &stored),
+                         STATUS_OK);
         assert_int_equal(wrapped_origin(stored->row.wrapped, &origin), STATUS_OK);
         assert_int_equal(origin.code, KEYMANAGER_KEY_PROTECT_2);
         assert_true(uuid_equal(&origin.binding.root_key, &new_root));

@@ -172,8 +172,8 @@ static enum status make_material(struct request *request, struct object *replace
     (void)object_number(replacement, KMIP_ATTRIBUTE_CRYPTOGRAPHIC_LENGTH, &bits);
     if (!material_length_valid((uint32_t)algorithm, bits))
         return STATUS_INVALID_FIELD;
-    enum status status = request_random(
-        replacement, material_bytes((uint32_t)algorithm, bits), &material);
+    enum status status =
+        request_random(replacement, material_bytes((uint32_t)algorithm, bits), &material);
     if (status != STATUS_OK)
         return status;
     status = material_describe(request, replacement, &material, true);
