@@ -35,10 +35,6 @@ struct api_context {
     struct upkeep *upkeep;
     const struct keymanagers *keymanagers;
     enum keymanager_code local;  /* where the root keys of the served API live */
-    struct uuid payload_root_key; /* in `local`: standard keys and the import token are under it; it
-                                     is not served itself */
-    int64_t rotate_interval;      /* least milliseconds between two rotations of a key by a service
-                                     ID; 0: an hour, as in Key Protect; -1: none */
     const char *token_key_file;  /* RSA private key in PEM, mode 0600, made when missing */
     const char *issuer;          /* "https://kms.example.com:8443", for tokens and CRNs; no slash */
     const char *region;          /* for CRNs; "local" */
