@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -228,9 +229,12 @@ static enum status start_listening(struct admin *admin, const char *text, struct
     enum status status = address_parse(text, &address, error);
     if (status == STATUS_OK)
         status = address_listen(&address, true, &admin->listener, error);
-    if (status == STATUS_OK)
-        admin->port = address_port(&address);
-    return status;
+    if (status != STATUS_OK)
+        return status;
+    /* Connections inherit it. Without, the last piece of an answer waits for an acknowledgement. */
+    (void)setsockopt(admin->listener, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    admin->port = address_port(&address);
+    return STATUS_OK;
 }
 
 /* The thread also starts the process: it dies with the thread that has started it
