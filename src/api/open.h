@@ -40,6 +40,10 @@ struct api_context {
     const char *region;          /* for CRNs; "local" */
     struct uuid instance;        /* the instance GUID */
     struct uuid account;         /* for CRNs and tokens */
+    struct uuid payload_root_key; /* in `local`: standard keys and the import token are under it; it
+                                     is not served itself */
+    int64_t rotate_interval;      /* least milliseconds between two rotations of a key by a service
+                                     ID; 0: an hour, as in Key Protect; -1: none */
     unsigned token_seconds;      /* life of an access token; 60 to 3600 */
     unsigned threads;            /* of api_submit() */
     bool plain_json; /* answer "application/json" to clients that accept nothing else; vendor types
