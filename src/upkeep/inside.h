@@ -173,6 +173,33 @@ struct shown_records *records_show(struct upkeep *upkeep, const struct uuid *ada
 /* Tells the service of all objects that are withdrawn. */
 enum status records_load(struct upkeep *upkeep, struct store_session *session) MUST_USE;
 
+/* ---- Keys held ready: warm.c ---- */
+
+/* The walk through all objects. The thread's own, but for two that upkeep->lock guards. */
+struct warm {
+    unsigned in_flight; /* guarded */
+    bool failed;        /* guarded: a key manager did not answer */
+    bool walking;
+    bool incomplete; /* something failed in this walk */
+    bool at_end;     /* of the adapter */
+    unsigned most;   /* in flight */
+    int64_t at;      /* monotonic milliseconds: when to go on */
+    int64_t begun;
+    int64_t interval; /* between the beginnings of two walks */
+    int64_t back_off;
+    int64_t adapter;
+    struct uuid adapter_uuid;
+    int64_t after;
+    struct stored_object *page[64];
+    size_t page_count;
+    size_t page_next;
+};
+
+/* As rewraps_step(). */
+int64_t warm_step(struct upkeep *upkeep, int64_t now);
+/* Waits for what is in flight. */
+void warm_end(struct upkeep *upkeep);
+
 /* ---- Reports: report.c ---- */
 
 /* An audit record of event "server" and a line in the log. `object` is what it is about. */
@@ -217,6 +244,8 @@ struct upkeep {
     /* The thread's own: */
     struct store_session *walker;
     struct adapter_list adapters;
+    struct warm warm;
+    int64_t swept; /* monotonic: the cache of unwrapped keys */
 
     pthread_t thread;
     bool started;

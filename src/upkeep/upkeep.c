@@ -8,6 +8,8 @@
 
 #include "upkeep/inside.h"
 
+#define SWEEP_PERIOD 10000
+
 static const struct upkeep_times usual_times = {
     .tick = 1000, .save = 2000, .settle = 60000, .retry_first = 2000, .retry_most = 300000};
 
@@ -101,6 +103,14 @@ void upkeep_wait(struct upkeep *upkeep, struct waiting *waiting, uint64_t *wakes
     (void)pthread_mutex_unlock(&upkeep->lock);
 }
 
+static void sweep(struct upkeep *upkeep, int64_t now)
+{
+    if (now - upkeep->swept < SWEEP_PERIOD)
+        return;
+    upkeep->swept = now;
+    core_sweep_keys(upkeep->core);
+}
+
 static void *run(void *argument)
 {
     struct upkeep *upkeep = argument;
@@ -110,10 +120,14 @@ static void *run(void *argument)
         (void)upkeep_read_adapters(upkeep, upkeep->walker, &upkeep->adapters); /* else next time */
         rewraps_finish(upkeep);
         int64_t next = rewraps_step(upkeep, now);
+        int64_t warm = warm_step(upkeep, now);
+        sweep(upkeep, now);
+        next = warm < next ? warm : next;
         int64_t tick = now + upkeep->times.tick;
         upkeep_wait(upkeep, &upkeep->walking, &wakes, next < tick ? next : tick);
     }
     rewraps_end(upkeep);
+    warm_end(upkeep);
     return NULL;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What goes on in the background for root keys, wrapped keys and records (docs/root-keys.md,
- * "Upkeep"): one thread, beside the service and never in its way. All functions may be called from
+ * "Upkeep"): a thread, and one more for each key manager, beside the service and never in its way.
+ * All functions may be called from
  * any thread; those that take a root key or an adapter do what is asked durably and leave what takes
  * long to the thread. Whoever calls writes the audit record of the act; the thread writes those of
  * what it does by itself (event "server": rewrap finished, object withdrawn, root key lost).
@@ -30,7 +31,8 @@ struct upkeep_options {
     struct upkeep_policy policies[KEYMANAGER_CODE_MAX + 1];
 };
 
-/* Borrows all but the options. The thread starts with upkeep_start(). */
+/* Borrows all but the options (`audit` may be NULL). Tells the core which objects are withdrawn, so
+ * before the service answers. The threads start with upkeep_start(). */
 enum status upkeep_open(struct core *core, struct store *store, struct audit *audit,
                         struct clock *clock, const struct keymanagers *keymanagers,
                         const struct upkeep_options *options, struct upkeep **ret_upkeep,
@@ -47,8 +49,10 @@ enum status upkeep_rewrap(struct upkeep *upkeep, const struct uuid *adapter) MUS
 
 /*
  * Moves an adapter to another root key, perhaps in another key manager: new keys are wrapped there
- * at once, the others follow. ROOT_KEY_UNAVAILABLE: it is not active; CONFLICT: the adapter is on
- * its way already.
+ * at once, the others follow. ROOT_KEY_UNAVAILABLE: it is not active; KEY_MANAGER_UNAVAILABLE: the
+ * key manager does not answer, or is not configured; NOT_FOUND: no such adapter; CONFLICT: the
+ * adapter is on its way already (one of which nothing but what failed is left may go on). To the
+ * root key that it has: as upkeep_rewrap().
  */
 enum status upkeep_move(struct upkeep *upkeep, const struct uuid *adapter,
                         enum keymanager_code to, const struct uuid *root_key,
@@ -107,13 +111,17 @@ struct upkeep_rebuilt {
     int64_t objects;  /* made */
     int64_t present;  /* there already: left as they are */
     int64_t disabled; /* records that are out of service: made, and withdrawn */
-    int64_t failed;   /* of each, `fail` was told why */
+    int64_t failed;   /* not made; or made, but not to be opened now. Of each, `fail` was told why */
 };
 typedef void upkeep_fail(void *context, const char *record, const char *why);
 /*
  * Makes adapters and objects from all records of a key manager that the store does not have.
  * Blocks until done; may be repeated, also after a kill. Client certificates are not in records and
- * must be let in again; users and passwords too. With `only` (may be NULL) one adapter's alone.
+ * must be let in again; users and passwords too. With `only` (may be NULL) one adapter's alone. Of
+ * several records of an object the newest counts; a deleted record is none. `fail` (may be NULL) is
+ * called by one thread at a time, not always the caller's. FEATURE_NOT_SUPPORTED: it keeps no
+ * records. On KEY_MANAGER_UNAVAILABLE and failures of the store, *ret_rebuilt is what was done
+ * until then, if anything.
  */
 enum status upkeep_rebuild(struct upkeep *upkeep, enum keymanager_code from,
                            const struct uuid *only, upkeep_fail *fail, void *context,

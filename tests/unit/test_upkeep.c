@@ -569,6 +569,81 @@ static void test_rewrap_waits_for_the_root_key(void **state)
     bench_check(bench, 1, 50, KEYMANAGER_SEALED_FILE, &bench->adapter.root_key, 2);
 }
 
+/* ---- Keys held ready ---- */
+
+static void ignore(void *context, enum status status)
+{
+}
+
+struct readiness {
+    struct upkeep_bench *bench;
+    unsigned ready;
+};
+
+static bool note_ready(void *context, struct stored_object *object)
+{
+    struct readiness *readiness = context;
+    struct upkeep_bench *bench = readiness->bench;
+    enum status status =
+        core_fetch_key(bench->core, &bench->adapter.uuid, object, ignore, NULL);
+    readiness->ready += status == STATUS_OK;
+    return status == STATUS_OK;
+}
+
+/* Up to the first that would have to be fetched. */
+static unsigned count_ready(struct upkeep_bench *bench)
+{
+    struct readiness readiness = {.bench = bench};
+    const struct store_query query = {.adapter = bench->adapter.id, .limit = 1000};
+    int64_t next;
+    assert_int_equal(store_find(bench->session, &query, note_ready, &readiness, &next), STATUS_OK);
+    return readiness.ready;
+}
+
+static void test_keys_are_held_ready(void **state)
+{
+    struct upkeep_bench *bench = *state;
+    struct upkeep_policy *policy = &bench->options.policies[KEYMANAGER_KEY_PROTECT];
+    assert_int_equal(store_adapter_move(bench->store, bench->adapter.id, KEYMANAGER_KEY_PROTECT,
+                                        &bench->remote_root_key),
+                     STATUS_OK);
+    bench_insert_many(bench, 1, OBJECTS);
+    bench_upkeep_start(bench); /* not to be held ready */
+    (void)usleep(30000);
+    assert_int_equal(fake_jobs_done(bench->remote), 0);
+    bench_upkeep_stop(bench);
+    policy->warm = true;
+    fake_fail(bench->remote, STATUS_KEY_MANAGER_UNAVAILABLE);
+    bench_upkeep_start(bench);
+    BENCH_WAIT(fake_jobs_done(bench->remote) > 20);
+    fake_fail(bench->remote, STATUS_OK);
+    unsigned before = 0;
+    unsigned jobs = 1;
+    BENCH_WAIT((before = jobs, (void)usleep(60000), jobs = fake_jobs_done(bench->remote),
+                jobs >= OBJECTS && jobs == before));
+    bench_upkeep_stop(bench);
+    assert_int_equal(count_ready(bench), OBJECTS);
+    assert_true(fake_most_in_flight(bench->remote) <= 16);
+}
+
+static void test_keys_are_fetched_anew(void **state)
+{
+    struct upkeep_bench *bench = *state;
+    struct upkeep_policy *policy = &bench->options.policies[KEYMANAGER_KEY_PROTECT];
+    policy->warm = true;
+    policy->cache_time = 80; /* of upkeep alone: core keeps them for a minute */
+    assert_int_equal(store_adapter_move(bench->store, bench->adapter.id, KEYMANAGER_KEY_PROTECT,
+                                        &bench->remote_root_key),
+                     STATUS_OK);
+    bench_insert_many(bench, 1, 20);
+    bench_upkeep_start(bench);
+    BENCH_WAIT(fake_jobs_done(bench->remote) == 20);
+    (void)usleep(100000);
+    assert_int_equal(fake_jobs_done(bench->remote), 20); /* fresh still */
+    bench->clock.test_time += 31000;
+    BENCH_WAIT(fake_jobs_done(bench->remote) == 40);
+}
+
 #define IN_MEMORY(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define ON_DISK(test)   cmocka_unit_test_setup_teardown(test, setup_on_disk, teardown)
 
@@ -598,6 +673,8 @@ int main(void)
         IN_MEMORY(test_root_keys_are_watched),
         IN_MEMORY(test_changed_root_key_is_looked_at_at_once),
         IN_MEMORY(test_rewrap_waits_for_the_root_key),
+        IN_MEMORY(test_keys_are_held_ready),
+        IN_MEMORY(test_keys_are_fetched_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
