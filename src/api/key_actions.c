@@ -14,8 +14,8 @@ static bool check_interval(struct api_call *call, const struct kms_key *key)
     int64_t interval = call->context->rotate_interval;
     if (interval == 0)
         interval = HOUR;
-    int64_t last = key->rotated > 0 ? key->rotated : key->created;
-    if (call->identity.everything || interval < 0 || call->now >= last + interval)
+    bool lately = key->rotated > 0 && call->now < key->rotated + interval;
+    if (call->identity.everything || interval < 0 || !lately)
         return true;
     api_fail(call, API_KEY_ROTATION_NOT_PERMITTED, NULL, NULL);
     return false;

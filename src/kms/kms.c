@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kms/cache.h"
 #include "kms/database.h"
 
-#define GROUP_MAX 256
+#define GROUP_MAX         256
+#define CHECK_WHOLE_BYTES (64 << 20) /* of more, damage shows when it is read */
 
 /* ---- Writing ---- */
 
@@ -289,6 +291,30 @@ static enum status make_file(const char *path, bool create, struct error *error)
     return STATUS_OK;
 }
 
+/* A log that is not empty was left by a kill, a crash or a power cut. */
+static bool was_left_open(const char *path)
+{
+    char *log_path = NULL;
+    if (asprintf(&log_path, "%s-wal", path) < 0)
+        return true;
+    struct stat log;
+    bool left_open = stat(log_path, &log) == 0 && log.st_size > 0;
+    free(log_path);
+    return left_open;
+}
+
+static enum status check_whole(struct db *db)
+{
+    int64_t size = 0;
+    int64_t sound = 1;
+    enum status status = db_number(
+        db, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", &size);
+    if (status == STATUS_OK && size <= CHECK_WHOLE_BYTES)
+        status = db_number(
+            db, "SELECT count(*) FROM pragma_quick_check(1) WHERE quick_check = 'ok'", &sound);
+    return status == STATUS_OK && sound != 1 ? STATUS_STORE_CORRUPT : status;
+}
+
 /* SQLite says nothing when it keeps another mode, as on file systems without shared memory. */
 static enum status set_log_mode(struct db *db)
 {
@@ -301,7 +327,10 @@ static enum status set_log_mode(struct db *db)
 
 static enum status open_writer(struct kms *kms)
 {
+    bool left_open = was_left_open(kms->path);
     enum status status = db_open(kms->path, &kms->writer);
+    if (status == STATUS_OK && left_open)
+        status = check_whole(&kms->writer);
     if (status == STATUS_OK)
         status = set_log_mode(&kms->writer);
     if (status == STATUS_OK)
