@@ -245,6 +245,7 @@ struct examination {
     struct ck_token_info info;
     bool can_make;
     bool logged_in;
+    const char *cipher;
 };
 
 static ck_rv_t examine(const struct pkcs11_session *session, void *context)
@@ -259,6 +260,7 @@ static ck_rv_t examine(const struct pkcs11_session *session, void *context)
         return value;
     found->logged_in = (found->info.flags & CKF_LOGIN_REQUIRED) == 0 ||
                        session_info.state == CKS_RW_USER_FUNCTIONS;
+    found->cipher = pkcs11_cipher_name(session, &found->self->cipher);
     found->can_make =
         session->functions->C_GetMechanismInfo(session->slot, CKM_AES_KEY_GEN, &generate) == CKR_OK;
     return found->logged_in ? CKR_OK : CKR_USER_NOT_LOGGED_IN;
@@ -279,17 +281,18 @@ static enum status provider_check(struct keymanager *keymanager, struct error *e
     if (value != CKR_OK)
         return pkcs11_status(value);
     const struct ck_token_info *info = &found.info;
-    const char *cipher = pkcs11_cipher_name(&found.self->cipher);
-    if (!found.can_make)
+    if (!found.can_make || found.cipher == NULL)
         return error_set(error, STATUS_KEY_MANAGER_UNAVAILABLE,
-                         "the token \"%s\" makes no AES keys (CKM_AES_KEY_GEN): kmipd cannot use it",
+                         "the token \"%s\" cannot be used: it must make AES keys "
+                         "(CKM_AES_KEY_GEN) and have CKM_AES_GCM, CKM_AES_KEY_WRAP or CKM_AES_ECB "
+                         "for data",
                          found.self->token.label);
     return error_set(error, STATUS_OK,
-                     "token \"%s\" (%.*s %.*s, serial %.*s): logged in; wraps by %s",
+                     "token \"%s\" (%.*s %.*s, serial %.*s): logged in, wraps by %s",
                      found.self->token.label, length_of(info->manufacturer_id, 32),
                      info->manufacturer_id, length_of(info->model, 16), info->model,
                      length_of(info->serial_number, 16), info->serial_number,
-                     cipher != NULL ? cipher : "what it will show it can");
+                     found.cipher);
 }
 
 static void provider_close(struct keymanager *keymanager)

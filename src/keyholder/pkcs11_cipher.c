@@ -280,7 +280,13 @@ static ck_rv_t try_way(const struct pkcs11_session *session, enum way way, ck_ob
     return value;
 }
 
-/* Reports the loss of a token as such, and anything else as a way that does not work. */
+/* What tokens say that are broken, but also of what they do not like. */
+static bool says_nothing(ck_rv_t value)
+{
+    return value == CKR_GENERAL_ERROR || value == CKR_FUNCTION_FAILED;
+}
+
+/* A loss of the token is reported as such; anything else is a way that does not work. */
 static ck_rv_t choose(const struct pkcs11_session *session, struct pkcs11_cipher *cipher,
                       ck_object_handle_t key, enum way *ret_way)
 {
@@ -292,13 +298,16 @@ static ck_rv_t choose(const struct pkcs11_session *session, struct pkcs11_cipher
         if (!can(session, ways[i].mechanism))
             continue;
         value = try_way(session, ways[i].way, key);
+        if (says_nothing(value))
+            value = try_way(session, ways[i].way, key);
         if (value == CKR_OK) {
             *ret_way = ways[i].way;
             atomic_store(&cipher->way, ways[i].way);
             atomic_store(&cipher->connection, session->connection);
             return CKR_OK;
         }
-        if (value == CKR_KEY_HANDLE_INVALID || value == CKR_SESSION_HANDLE_INVALID ||
+        enum pkcs11_fault fault = pkcs11_fault(value);
+        if (fault == PKCS11_STALE || (fault == PKCS11_LOST && !says_nothing(value)) ||
             value == CKR_HOST_MEMORY)
             return value;
     }
@@ -316,16 +325,13 @@ ck_rv_t pkcs11_wrap(const struct pkcs11_session *session, struct pkcs11_cipher *
     return wrap_by(session, way, key, associated, secret_bytes(plaintext), ret_wrapped);
 }
 
-/* Some tokens call a wrong tag a general error, which is what a broken token says too. One that
- * wraps and unwraps something else with the same key is not broken. */
-static ck_rv_t sort_out(const struct pkcs11_session *session, struct pkcs11_cipher *cipher,
-                        ck_object_handle_t key, ck_rv_t value)
+/* Some tokens call a wrong tag a general error. One that wraps and unwraps something else with the
+ * same key is not broken. */
+static bool works(const struct pkcs11_session *session, struct pkcs11_cipher *cipher,
+                  ck_object_handle_t key)
 {
     enum way way;
-    if (value != CKR_GENERAL_ERROR && value != CKR_FUNCTION_FAILED)
-        return value;
-    bool works = choose(session, cipher, key, &way) == CKR_OK && try_way(session, way, key) == CKR_OK;
-    return works ? CKR_ENCRYPTED_DATA_INVALID : value;
+    return choose(session, cipher, key, &way) == CKR_OK && try_way(session, way, key) == CKR_OK;
 }
 
 ck_rv_t pkcs11_unwrap(const struct pkcs11_session *session, struct pkcs11_cipher *cipher,
@@ -337,7 +343,10 @@ ck_rv_t pkcs11_unwrap(const struct pkcs11_session *session, struct pkcs11_cipher
         return CKR_ENCRYPTED_DATA_INVALID;
     bool blocks = wrapped.data[0] == FORM_KEY_WRAP && !can(session, CKM_AES_KEY_WRAP);
     ck_rv_t value = unwrap_by(session, blocks, key, associated, wrapped, ret_plaintext);
-    return value == CKR_OK ? CKR_OK : sort_out(session, cipher, key, value);
+    if (!says_nothing(value) || !works(session, cipher, key))
+        return value;
+    value = unwrap_by(session, blocks, key, associated, wrapped, ret_plaintext);
+    return says_nothing(value) ? CKR_ENCRYPTED_DATA_INVALID : value;
 }
 
 /* ---- Bringing a key in ---- */
@@ -411,10 +420,12 @@ ck_rv_t pkcs11_is_same(const struct pkcs11_session *session, ck_object_handle_t 
     return refused ? CKR_OK : value;
 }
 
-const char *pkcs11_cipher_name(const struct pkcs11_cipher *cipher)
+const char *pkcs11_cipher_name(const struct pkcs11_session *session,
+                               const struct pkcs11_cipher *cipher)
 {
+    enum way chosen = (enum way)atomic_load(&cipher->way);
     for (size_t i = 0; i < ARRAY_COUNT(ways); i++)
-        if (ways[i].way == (enum way)atomic_load(&cipher->way))
+        if (chosen == WAY_UNKNOWN ? can(session, ways[i].mechanism) : ways[i].way == chosen)
             return ways[i].name;
     return NULL;
 }

@@ -49,7 +49,9 @@ ck_rv_t pkcs11_unwrap_in(const struct pkcs11_session *session, const struct secr
 ck_rv_t pkcs11_is_same(const struct pkcs11_session *session, ck_object_handle_t key,
                        const struct secret *material, bool *ret_same) MUST_USE;
 
-/* "AES-GCM", for texts; NULL as long as nothing was wrapped. */
-const char *pkcs11_cipher_name(const struct pkcs11_cipher *cipher);
+/* "AES-GCM": the way in use or, as long as nothing was wrapped, the best that the token claims to
+ * have. NULL: it has none. Static storage. */
+const char *pkcs11_cipher_name(const struct pkcs11_session *session,
+                               const struct pkcs11_cipher *cipher);
 
 #endif

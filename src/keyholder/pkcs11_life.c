@@ -22,6 +22,7 @@ struct change {
     uint32_t from;
     enum root_key_state state;
     struct pkcs11_tag tag;
+    bool written; /* maybe: by an attempt before this one */
 };
 
 static ck_rv_t refuse(struct change *change, enum status status, const char *why)
@@ -195,6 +196,7 @@ enum status pkcs11_rotate(struct keymanager *keymanager, const struct uuid *root
 static ck_rv_t write_state(const struct pkcs11_session *session, struct change *change)
 {
     const struct pkcs11_note note = {change->generation, change->info};
+    change->written = true;
     return pkcs11_note_write(session, &note);
 }
 
@@ -247,6 +249,8 @@ static ck_rv_t decide_restore(const struct pkcs11_session *session, struct chang
 {
     if (!change->exists || change->info.purged)
         return refuse(change, STATUS_NOT_FOUND, "the root key is purged, or never was");
+    if (change->info.state == ROOT_KEY_ACTIVE && change->written)
+        return CKR_OK;
     if (change->info.state != ROOT_KEY_DESTROYED)
         return refuse(change, STATUS_CONFLICT, "the root key is not deleted");
     change->info.state = ROOT_KEY_ACTIVE;

@@ -236,8 +236,11 @@ static bool counts_more(const struct pkcs11_note *a, const struct pkcs11_note *b
     return a->info.state > b->info.state;
 }
 
+/* `newest` becomes the note if it counts more. Of what is none, or vanished, the generation stays as
+ * it is. */
 static ck_rv_t read_note(const struct pkcs11_session *session, ck_object_handle_t handle,
-                         const struct uuid *root_key, struct pkcs11_note *ret_note)
+                         const struct uuid *root_key, struct pkcs11_note *newest,
+                         uint64_t *ret_generation)
 {
     struct note_value content;
     struct ck_attribute template[] = {FIXED(VALUE, content)};
@@ -250,8 +253,9 @@ static ck_rv_t read_note(const struct pkcs11_session *session, ck_object_handle_
         !uuid_equal(&content.root_key, root_key))
         return value;
     struct pkcs11_note note = note_of(&content);
-    if (counts_more(&note, ret_note))
-        *ret_note = note;
+    *ret_generation = note.generation;
+    if (counts_more(&note, newest))
+        *newest = note;
     return CKR_OK;
 }
 
@@ -271,10 +275,17 @@ ck_rv_t pkcs11_note_read(const struct pkcs11_session *session, const struct uuid
     ck_object_handle_t handles[NOTES_MAX];
     struct buffer found;
     struct pkcs11_note note = {0};
+    uint64_t generations[NOTES_MAX];
+    memset(generations, 0xFF, sizeof(generations));
     buffer_over(&found, handles, sizeof(handles));
     ck_rv_t value = find_notes(session, root_key, &found);
-    for (size_t i = 0; i < found.size / sizeof(handles[0]) && value == CKR_OK; i++)
-        value = read_note(session, handles[i], root_key, &note);
+    size_t count = found.size / sizeof(handles[0]);
+    for (size_t i = 0; i < count && value == CKR_OK; i++)
+        value = read_note(session, handles[i], root_key, &note, &generations[i]);
+    /* What a change that was cut off has left. */
+    for (size_t i = 0; i < count && value == CKR_OK; i++)
+        if (generations[i] < note.generation)
+            value = pkcs11_object_destroy(session, handles[i]);
     if (value == CKR_OK)
         *ret_note = note;
     return value;

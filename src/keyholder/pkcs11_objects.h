@@ -51,6 +51,7 @@ struct pkcs11_note {
     struct root_key_info info;
 };
 
+/* Also removes notes that are older than the newest. */
 ck_rv_t pkcs11_note_read(const struct pkcs11_session *session, const struct uuid *root_key,
                          struct pkcs11_note *ret_note) MUST_USE;
 /* Writes the generation after `note->generation`, and removes all before. */

@@ -47,8 +47,6 @@ UNCHANGED(FindObjectsFinal, (ck_session_handle_t a))
 UNCHANGED(GetAttributeValue, (ck_session_handle_t a, ck_object_handle_t b, struct ck_attribute *c,
                               unsigned long d))
 UNCHANGED(DestroyObject, (ck_session_handle_t a, ck_object_handle_t b))
-UNCHANGED(GenerateKey, (ck_session_handle_t a, struct ck_mechanism *b, struct ck_attribute *c,
-                        unsigned long d, ck_object_handle_t *e))
 UNCHANGED(UnwrapKey, (ck_session_handle_t a, struct ck_mechanism *b, ck_object_handle_t c,
                       unsigned char *d, unsigned long e, struct ck_attribute *f, unsigned long g,
                       ck_object_handle_t *h))
@@ -76,12 +74,17 @@ static ck_rv_t before_CreateObject(ck_session_handle_t a, struct ck_attribute *b
     return CKR_OK;
 }
 
-static ck_rv_t before_OpenSession(ck_slot_id_t a, ck_flags_t b, void *c, ck_notify_t d,
-                                  ck_session_handle_t *e)
+static ck_rv_t before_GenerateKey(ck_session_handle_t a, struct ck_mechanism *b,
+                                  struct ck_attribute *c, unsigned long d, ck_object_handle_t *e)
 {
-    unsigned limit = atomic_load(&pkcs11_shim.sessions);
-    return limit > 0 && atomic_load(&pkcs11_shim.open) >= limit ? CKR_SESSION_COUNT : CKR_OK;
+    void (*before)(void) = atomic_exchange(&pkcs11_shim.before_generate, NULL);
+    if (before != NULL)
+        before();
+    return CKR_OK;
 }
+
+UNCHANGED(OpenSession, (ck_slot_id_t a, ck_flags_t b, void *c, ck_notify_t d,
+                        ck_session_handle_t *e))
 
 #define SHIM(name, parameters, arguments)                   \
     static ck_rv_t shim_##name parameters                   \
@@ -97,9 +100,34 @@ static ck_rv_t before_OpenSession(ck_slot_id_t a, ck_flags_t b, void *c, ck_noti
 SHIM_FUNCTIONS
 #undef SHIM
 
+static ck_slot_id_t real_slot(ck_slot_id_t slot)
+{
+    return slot - atomic_load(&pkcs11_shim.slot);
+}
+
+static ck_rv_t slot_list(unsigned char present, ck_slot_id_t *slots, unsigned long *count)
+{
+    ck_rv_t value = shim_GetSlotList(present, slots, count);
+    for (unsigned long i = 0; value == CKR_OK && slots != NULL && i < *count; i++)
+        slots[i] += atomic_load(&pkcs11_shim.slot);
+    return value;
+}
+
+static ck_rv_t mechanism_info(ck_slot_id_t slot, ck_mechanism_type_t mechanism,
+                              struct ck_mechanism_info *info)
+{
+    return shim_GetMechanismInfo(real_slot(slot), mechanism, info);
+}
+
+static ck_rv_t close_all_sessions(ck_slot_id_t slot)
+{
+    atomic_store(&pkcs11_shim.open, 0);
+    return real->C_CloseAllSessions(real_slot(slot));
+}
+
 static ck_rv_t token_info(ck_slot_id_t slot, struct ck_token_info *info)
 {
-    ck_rv_t value = shim_GetTokenInfo(slot, info);
+    ck_rv_t value = shim_GetTokenInfo(real_slot(slot), info);
     if (value == CKR_OK)
         info->flags |= atomic_load(&pkcs11_shim.flags);
     return value;
@@ -108,10 +136,14 @@ static ck_rv_t token_info(ck_slot_id_t slot, struct ck_token_info *info)
 static ck_rv_t open_session(ck_slot_id_t a, ck_flags_t b, void *c, ck_notify_t d,
                             ck_session_handle_t *e)
 {
-    ck_rv_t value = shim_OpenSession(a, b, c, d, e);
-    if (value != CKR_OK)
-        return value;
+    unsigned limit = atomic_load(&pkcs11_shim.sessions);
     unsigned open = atomic_fetch_add(&pkcs11_shim.open, 1) + 1;
+    ck_rv_t value = limit > 0 && open > limit ? CKR_SESSION_COUNT
+                                              : shim_OpenSession(real_slot(a), b, c, d, e);
+    if (value != CKR_OK) {
+        (void)atomic_fetch_sub(&pkcs11_shim.open, 1);
+        return value;
+    }
     unsigned most = atomic_load(&pkcs11_shim.most_open);
     while (open > most && !atomic_compare_exchange_weak(&pkcs11_shim.most_open, &most, open))
         ;
@@ -145,7 +177,10 @@ EXPORTED ck_rv_t C_GetFunctionList(struct ck_function_list **ret_list)
 #define SHIM(name, parameters, arguments) list.C_##name = shim_##name;
     SHIM_FUNCTIONS
 #undef SHIM
+    list.C_GetSlotList = slot_list;
     list.C_GetTokenInfo = token_info;
+    list.C_GetMechanismInfo = mechanism_info;
+    list.C_CloseAllSessions = close_all_sessions;
     list.C_OpenSession = open_session;
     list.C_CloseSession = close_session;
     list.C_Finalize = finalize;

@@ -64,6 +64,10 @@ struct pkcs11_shim {
     _Atomic ck_rv_t value;
     atomic_bool after;
 
+    /* Called once before a key is made. */
+    void (*_Atomic before_generate)(void);
+
+    _Atomic unsigned long slot; /* added to the number of every slot */
     atomic_bool without_gcm;    /* the token has no AES-GCM */
     atomic_bool without_import; /* and takes no keys in the clear */
     _Atomic ck_flags_t flags;   /* set in the token's information besides */

@@ -21,7 +21,7 @@ static const char *const libraries[] = {
     "/usr/lib64/pkcs11/libsofthsm2.so",
 };
 
-static const char *library(void)
+const char *softhsm_library(void)
 {
     for (size_t i = 0; i < ARRAY_COUNT(libraries); i++)
         if (access(libraries[i], R_OK) == 0)
@@ -31,7 +31,7 @@ static const char *library(void)
 
 bool softhsm_there(void)
 {
-    if (library() != NULL && access("/usr/bin/softhsm2-util", X_OK) == 0)
+    if (softhsm_library() != NULL && access("/usr/bin/softhsm2-util", X_OK) == 0)
         return true;
     (void)fprintf(stderr, "# SKIPPED: SoftHSM is not installed (package softhsm2)\n");
     return false;
@@ -66,14 +66,16 @@ static bool run_util(void)
 void softhsm_choose(const struct softhsm *softhsm)
 {
     (void)setenv("SOFTHSM2_CONF", softhsm->configuration, 1);
-    (void)setenv("PKCS11_SHIM_MODULE", library(), 1);
+    (void)setenv("PKCS11_SHIM_MODULE", softhsm_library(), 1);
 }
 
 static bool prepare(struct softhsm *softhsm)
 {
     char tokens[96];
     char text[256];
-    strcpy(softhsm->directory, "/tmp/kmipd-test-XXXXXX");
+    /* In memory where there is such a place: SoftHSM opens all its files again and again. */
+    (void)snprintf(softhsm->directory, sizeof(softhsm->directory), "%s/kmipd-test-XXXXXX",
+                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (mkdtemp(softhsm->directory) == NULL)
         return false;
     (void)snprintf(softhsm->configuration, sizeof(softhsm->configuration), "%s/softhsm2.conf",
@@ -122,11 +124,27 @@ struct pkcs11_options softhsm_options(const struct softhsm *softhsm)
                                    .sessions_max = 4};
 }
 
-struct pkcs11_shim *softhsm_shim(void)
+static void *symbol(const char *name)
 {
     void *shim = dlopen(getenv("KMIPD_PKCS11_SHIM"), RTLD_NOW | RTLD_LOCAL);
-    struct pkcs11_shim *control = shim != NULL ? dlsym(shim, "pkcs11_shim") : NULL;
-    if (control == NULL)
+    void *found = shim != NULL ? dlsym(shim, name) : NULL;
+    if (found == NULL)
         abort();
-    return control;
+    return found;
+}
+
+struct pkcs11_shim *softhsm_shim(void)
+{
+    return symbol("pkcs11_shim");
+}
+
+struct ck_function_list *softhsm_functions(void)
+{
+    struct ck_function_list *functions = NULL;
+    ck_rv_t (*get)(struct ck_function_list **) = NULL;
+    void *found = symbol("C_GetFunctionList");
+    memcpy(&get, &found, sizeof(found));
+    if (get(&functions) != CKR_OK)
+        abort();
+    return functions;
 }

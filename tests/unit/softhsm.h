@@ -28,7 +28,11 @@ void softhsm_stop(struct softhsm *softhsm);
 /* What to open it with: through the shim. */
 struct pkcs11_options softhsm_options(const struct softhsm *softhsm);
 
-/* The shim's control. */
+/* The shim's control, and its functions, for what happens behind the back of who is tested. */
 struct pkcs11_shim *softhsm_shim(void);
+struct ck_function_list *softhsm_functions(void);
+
+/* The module itself; NULL where it is not installed. */
+const char *softhsm_library(void);
 
 #endif
