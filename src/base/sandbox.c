@@ -20,23 +20,6 @@
 #endif
 #endif
 
-/* What any program does that has opened everything: not one of them makes anything new reachable. */
-static const char *const common_calls[] = {
-    /* what is open */
-    "read", "write", "readv", "writev", "close", "close_range", "lseek", "fstat", "newfstatat",
-    "poll", "ppoll", "ioctl", "fcntl", "dup",
-    /* memory */
-    "mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "mlock", "mlock2", "munlock",
-    /* time */
-    "clock_gettime", "clock_getres", "gettimeofday", "time", "nanosleep", "clock_nanosleep",
-    /* threads and signals */
-    "futex", "set_robust_list", "rseq", "sched_yield", "sched_getaffinity", "gettid", "getpid",
-    "getppid", "tgkill", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
-    "restart_syscall", "exit", "exit_group",
-    /* randomness, and what the C library asks */
-    "getrandom", "uname", "sysinfo", "getuid", "geteuid", "getgid", "getegid",
-};
-
 /* ---- User and capabilities ---- */
 
 static enum status leave_root(struct error *error)
@@ -86,6 +69,23 @@ static enum status forbid_files(struct error *error)
 }
 
 /* ---- System calls ---- */
+
+/* What any program does that has opened everything: not one of them makes anything new reachable. */
+static const char *const common_calls[] = {
+    /* what is open */
+    "read", "write", "readv", "writev", "close", "close_range", "lseek", "fstat", "newfstatat",
+    "poll", "ppoll", "ioctl", "fcntl", "dup",
+    /* memory */
+    "mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "mlock", "mlock2", "munlock",
+    /* time */
+    "clock_gettime", "clock_getres", "gettimeofday", "time", "nanosleep", "clock_nanosleep",
+    /* threads and signals */
+    "futex", "set_robust_list", "rseq", "sched_yield", "sched_getaffinity", "gettid", "getpid",
+    "getppid", "tgkill", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
+    "restart_syscall", "exit", "exit_group",
+    /* randomness, and what the C library asks */
+    "getrandom", "uname", "sysinfo", "getuid", "geteuid", "getgid", "getegid",
+};
 
 static int allow(scmp_filter_ctx filter, const char *const *names, size_t count)
 {
