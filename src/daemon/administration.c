@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/administration.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 
 #include "admin/front.h"
+#include "api/upkeep.h"
 #include "base/log.h"
 #include "daemon/key_managers.h"
 #include "daemon/names.h"
@@ -77,6 +82,88 @@ static enum status read_identifiers(struct daemon *daemon, struct error *error)
                            status_text(status));
 }
 
+/* ---- What is due now and then ---- */
+
+#define HOUSEKEEPING_SECONDS 60
+
+struct housekeeper {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stopping; /* under the lock */
+    struct api_context *context;
+};
+
+static void keep_house(const struct api_context *context)
+{
+    struct api_housekeeping done = {0};
+    struct error error = {0};
+    enum status status =
+        api_housekeeping(context, clock_now(context->clock), &done, &error);
+    if (status != STATUS_OK || done.failed > 0)
+        log_error("admin what is due could not all be done; it is tried again: %s",
+                  error_text(&error));
+    if (done.expired + done.rotated + done.purged > 0)
+        log_notice("admin keys expired=%u rotated=%u purged=%u", done.expired, done.rotated,
+                   done.purged);
+}
+
+static bool wait_for_turn(struct housekeeper *housekeeper)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += HOUSEKEEPING_SECONDS;
+    int waited = 0;
+    pthread_mutex_lock(&housekeeper->lock);
+    while (!housekeeper->stopping && waited != ETIMEDOUT)
+        waited = pthread_cond_timedwait(&housekeeper->wake, &housekeeper->lock, &until);
+    bool go_on = !housekeeper->stopping;
+    pthread_mutex_unlock(&housekeeper->lock);
+    return go_on;
+}
+
+static void *run_housekeeper(void *argument)
+{
+    struct housekeeper *housekeeper = argument;
+    while (wait_for_turn(housekeeper))
+        keep_house(housekeeper->context);
+    return NULL;
+}
+
+/* It has a thread because a key manager may take its time. */
+static enum status start_housekeeper(struct daemon *daemon, struct error *error)
+{
+    struct housekeeper *housekeeper = calloc(1, sizeof(*housekeeper));
+    if (housekeeper == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "%s", status_text(STATUS_NO_MEMORY));
+    housekeeper->context = &daemon->api_context;
+    pthread_mutex_init(&housekeeper->lock, NULL);
+    pthread_cond_init(&housekeeper->wake, NULL);
+    int failed = pthread_create(&housekeeper->thread, NULL, run_housekeeper, housekeeper);
+    if (failed != 0) {
+        free(housekeeper);
+        return error_set_errno(error, STATUS_NO_MEMORY, failed, "cannot start a thread");
+    }
+    daemon->housekeeper = housekeeper;
+    return STATUS_OK;
+}
+
+static void stop_housekeeper(struct daemon *daemon)
+{
+    struct housekeeper *housekeeper = daemon->housekeeper;
+    if (housekeeper == NULL)
+        return;
+    pthread_mutex_lock(&housekeeper->lock);
+    housekeeper->stopping = true;
+    pthread_cond_signal(&housekeeper->wake);
+    pthread_mutex_unlock(&housekeeper->lock);
+    pthread_join(housekeeper->thread, NULL);
+    pthread_mutex_destroy(&housekeeper->lock);
+    pthread_cond_destroy(&housekeeper->wake);
+    free(housekeeper);
+    daemon->housekeeper = NULL;
+}
+
 /* ---- Opening ---- */
 
 /* By which others reach the API: what the configuration says, or the host's name. */
@@ -124,6 +211,18 @@ static enum status make_first_key(struct daemon *daemon, struct error *error)
     return any ? STATUS_OK : api_first_key(daemon->api, &daemon->first_api_key, error);
 }
 
+/* An HSM that does not answer now must not keep what needs it not from being served. */
+static enum status bring_in_line(struct daemon *daemon, struct error *error)
+{
+    enum status status =
+        api_reconcile_root_keys(&daemon->api_context, clock_now(&daemon->clock), error);
+    if (status != STATUS_KEY_MANAGER_UNAVAILABLE)
+        return status;
+    log_error("admin root keys could not be compared with the key manager's: %s",
+              error_text(error));
+    return STATUS_OK;
+}
+
 enum status administration_open(struct daemon *daemon, struct error *error)
 {
     const struct config *config = &daemon->config;
@@ -150,7 +249,11 @@ enum status administration_open(struct daemon *daemon, struct error *error)
     context->kms = daemon->kms;
     if (status == STATUS_OK)
         status = api_open(context, &daemon->api, error);
-    return status == STATUS_OK ? make_first_key(daemon, error) : status;
+    if (status == STATUS_OK)
+        status = make_first_key(daemon, error);
+    if (status == STATUS_OK)
+        status = bring_in_line(daemon, error);
+    return status == STATUS_OK ? start_housekeeper(daemon, error) : status;
 }
 
 enum status administration_serve(struct daemon *daemon, struct error *error)
@@ -186,6 +289,7 @@ void administration_stop_serving(struct daemon *daemon)
 
 void administration_close(struct daemon *daemon)
 {
+    stop_housekeeper(daemon);
     api_close(daemon->api);
     kms_close(daemon->kms);
     secret_free(&daemon->first_api_key);

@@ -18,6 +18,7 @@ struct service;
 struct keyholder;
 struct upkeep;
 struct admin;
+struct housekeeper;
 
 struct daemon {
     struct options options;
@@ -40,6 +41,7 @@ struct daemon {
     char issuer[CONFIG_TEXT_SIZE]; /* of tokens */
     struct api *api;
     struct secret first_api_key; /* made by this start, to be shown once */
+    struct housekeeper *housekeeper;
     struct admin *admin; /* NULL: no HTTPS */
     struct service *service;
     bool recorded; /* the start is in the audit log, so the end will be */

@@ -5,6 +5,7 @@ import http.client
 import json
 import re
 import ssl
+import time
 import urllib.parse
 from typing import Any, Dict, NamedTuple, Optional
 
@@ -113,8 +114,12 @@ def new_key(name: str, extractable: bool = False, **fields) -> dict:
 
 def printed_at_first_start(server):
     """The instance's GUID and the first API key, from what the first start prints once."""
-    printed = server.log_path.read_text(errors="replace")
-    instance = re.search(r"Instance +([0-9a-f-]{36})", printed)
-    api_key = re.search(r"API key +(\S{40,})", printed)
-    assert instance and api_key, f"the first start has printed no API key\n{printed[-4000:]}"
-    return instance.group(1), api_key.group(1)
+    end = time.monotonic() + 30  # it is printed after the server has begun to accept
+    while True:
+        printed = server.log_path.read_text(errors="replace")
+        instance = re.search(r"Instance +([0-9a-f-]{36})\n", printed)
+        api_key = re.search(r"API key +(\S{40,})\n", printed)
+        if instance and api_key:
+            return instance.group(1), api_key.group(1)
+        assert time.monotonic() < end, f"the first start prints no API key\n{printed[-4000:]}"
+        time.sleep(0.02)
