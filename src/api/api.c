@@ -202,6 +202,8 @@ static bool run(struct api_call *call, struct record *ret_record)
         send_away(call);
         return false;
     }
+    if (call->unrecorded && call->error == API_OK)
+        return false;
     record_make(call, left_out, ret_record);
     log_debug("api method=%d action=\"%s\" status=%u correlation=%s", call->request->method,
               call->action != NULL ? call->action : "", call->response->status,

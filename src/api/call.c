@@ -235,18 +235,28 @@ static json_t *error_resource(const struct api_call *call, enum api_error error,
     return reason == NULL ? NULL : json_pack("{s:s,s:[o]}", "errorMsg", text, "reasons", reason);
 }
 
+static void note_failure(struct api_call *call, enum api_error error)
+{
+    call->error = error;
+    if (errors[error].status == 503 || errors[error].status == 429)
+        call->response->retry_after = RETRY_SECONDS;
+}
+
+static json_t *error_envelope(const struct api_call *call, enum api_error error,
+                              const char *message, const char *target_type, const char *target)
+{
+    json_t *resource = error_resource(call, error, message, target_type, target);
+    return resource == NULL ? NULL : envelope("error", json_pack("[o]", resource), -1);
+}
+
 static void fail(struct api_call *call, enum api_error error, const char *message,
                  const char *target_type, const char *target)
 {
     if (is_answered(call))
         return;
-    call->error = error;
-    if (errors[error].status == 503 || errors[error].status == 429)
-        call->response->retry_after = RETRY_SECONDS;
-    json_t *resource = error_resource(call, error, message, target_type, target);
-    json_t *value =
-        resource == NULL ? NULL : envelope("error", json_pack("[o]", resource), -1);
-    reply(call, errors[error].status, PLAIN_JSON, value);
+    note_failure(call, error);
+    reply(call, errors[error].status, PLAIN_JSON,
+          error_envelope(call, error, message, target_type, target));
 }
 
 void api_fail(struct api_call *call, enum api_error error, const char *target_type,
@@ -337,6 +347,29 @@ void api_fail_status(struct api_call *call, enum status status, const struct err
     note_detail(call, text);
     /* Texts about this machine's files and devices are for its administrators. */
     fail(call, code, fault && !call->identity.everything ? status_text(status) : text, NULL, NULL);
+}
+
+/* Whoever may run a command is told what the command says. A text may repeat bytes of a client's that
+ * are not UTF-8: the general one takes its place. */
+void api_fail_command(struct api_call *call, enum status status, const struct error *error)
+{
+    char text[sizeof(error->text)];
+    enum api_error code = error_of_status(status);
+    if (is_answered(call))
+        return;
+    (void)snprintf(text, sizeof(text), "%s",
+                   error->text[0] != '\0' ? error->text : status_text(status));
+    cut_to_utf8(text);
+    if (text[0] == '\0')
+        (void)snprintf(text, sizeof(text), "%s", status_text(status));
+    note_failure(call, code);
+    note_detail(call, text);
+    json_t *value = error_envelope(call, code, text, NULL, NULL);
+    if (value != NULL) {
+        (void)json_object_set_new(value, "status", json_string(status_name(status)));
+        (void)json_object_set_new(value, "text", json_string(text));
+    }
+    reply(call, errors[code].status, PLAIN_JSON, value);
 }
 
 /* ---- Prefer (RFC 7240) ---- */

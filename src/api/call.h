@@ -71,6 +71,7 @@ struct api_call {
     char adapter[STORE_NAME_MAX + 1];
     char subject[STORE_NAME_MAX + 1];
     char detail[256];
+    bool unrecorded;      /* where it succeeds: a command that only looks, from this machine */
     enum api_error error; /* what api_fail() was told; API_OK: the call has succeeded */
 };
 
@@ -89,6 +90,10 @@ void api_fail_text(struct api_call *call, enum api_error error, const char *targ
 /* The error that a status of the store or a key manager is: 503 with Retry-After for what may be
  * tried again, 409, 404 and 500 else. `text` (may be NULL) is for the log and local callers. */
 void api_fail_status(struct api_call *call, enum status status, const struct error *error);
+
+/* The same for a command of kmipctl: "status" and "text" of the failure stand in the answer as well,
+ * so that kmipctl says what the command says. */
+void api_fail_command(struct api_call *call, enum status status, const struct error *error);
 
 /* No body. */
 void api_reply_empty(struct api_call *call, unsigned status);

@@ -10,19 +10,32 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "core/core.h"
+#include "ipc/commands.h"
 #include "keymanager/keymanagers.h"
 #include "kms/kms.h"
 #include "store/store.h"
 
 struct upkeep;
 
-/* What kmipd's own commands (POST /api/v2/kmipd/...) are carried out by: the daemon. The handler
- * is given the command's name ("adapter create") and its checked arguments, and answers with a JSON
- * result or an error. */
+/* One of kmipd's own commands (def/control.def, POST /api/v2/kmipd/...) at work. */
+struct api_command {
+    enum ipc_command_code code;
+    struct store_session *session; /* of the calling thread */
+    const char *actor;             /* "iam-ServiceId-<uuid>", "local-0" */
+    int64_t now;
+    const json_t *arguments;       /* checked against the table */
+    json_t *result;                /* an empty object, to be filled */
+    struct error *error;           /* what is wrong and what to do */
+    /* For the audit record, which the API writes: */
+    char adapter[STORE_NAME_MAX + 1];
+    char subject[STORE_NAME_MAX + 1];
+    char detail[256];
+};
+
+/* What carries the commands out: the daemon. Any thread; may take long. */
 struct api_commands {
     void *context;
-    enum status (*run)(void *context, struct store_session *session, const char *command,
-                       const json_t *arguments, json_t *ret_result, struct error *error);
+    enum status (*run)(void *context, struct api_command *command);
 };
 
 /* All borrowed; must outlive the API. */
@@ -34,6 +47,7 @@ struct api_context {
     struct clock *clock;
     struct upkeep *upkeep;
     const struct keymanagers *keymanagers;
+    const struct api_commands *commands;
     enum keymanager_code local;  /* where the root keys of the served API live */
     const char *token_key_file;  /* RSA private key in PEM, mode 0600, made when missing */
     const char *issuer;          /* "https://kms.example.com:8443", for tokens and CRNs; no slash */

@@ -151,6 +151,9 @@ static enum ctl_exit read_option(struct reading *reading, const char *word)
     struct ctl_call *call = reading->call;
     const struct global_option globals[] = {{"--state", &call->state, NULL},
                                             {"--socket", &call->socket, NULL},
+                                            {"--url", &call->url, NULL},
+                                            {"--api-key-file", &call->key_file, NULL},
+                                            {"--ca-file", &call->ca_file, NULL},
                                             {"--json", NULL, &call->json},
                                             {"--help", NULL, &reading->help}};
     const char *equals = strchr(word, '=');
@@ -212,6 +215,21 @@ static enum ctl_exit read_word(struct reading *reading, const char *word)
     return reading->has_command ? read_positional(reading, word) : read_command_word(reading, word);
 }
 
+/* Which server is meant must be clear, and the key of one is not for another. */
+static enum ctl_exit check_server(const struct reading *reading)
+{
+    const struct ctl_call *call = reading->call;
+    if (call->url == NULL)
+        return call->key_file == NULL && call->ca_file == NULL
+                   ? CTL_GOOD
+                   : wrong(reading, "--api-key-file and --ca-file go with --url");
+    if (call->socket != NULL || call->state != NULL)
+        return wrong(reading, "--url names another server than --state or --socket");
+    if (strncmp(call->url, "https://", 8) != 0)
+        return wrong(reading, "--url is https://HOST:PORT");
+    return call->key_file != NULL ? CTL_GOOD : wrong(reading, "--url needs --api-key-file FILE");
+}
+
 static enum ctl_exit check_complete(const struct reading *reading)
 {
     if (!reading->has_command)
@@ -223,7 +241,7 @@ static enum ctl_exit check_complete(const struct reading *reading)
             ipc_arguments[i].place == IPC_POSITIONAL &&
             json_object_get(reading->call->arguments, ipc_arguments[i].name) == NULL)
             return wrong(reading, "%s is missing", ipc_arguments[i].value);
-    return CTL_GOOD;
+    return check_server(reading);
 }
 
 static void print_asked_help(const struct reading *reading)

@@ -24,6 +24,9 @@ struct ctl_call {
     json_t *arguments; /* all that were given, by name; local ones too */
     const char *state; /* --state; NULL: not given */
     const char *socket;
+    const char *url;     /* --url; NULL: the control socket */
+    const char *key_file; /* --api-key-file */
+    const char *ca_file;  /* --ca-file; NULL: the system's authorities */
     bool json;
     char made_file[CTL_PATH_MAX]; /* a private key written for this call; empty: none */
 };

@@ -120,19 +120,18 @@ struct known_end {
 
 static void ask_end(const struct ctl_call *call, struct known_end *ret_end)
 {
-    int connection;
+    struct ctl_server *server = NULL;
     struct error error = {0};
     json_t *result = NULL, *none = json_object();
-    if (ctl_connect(call, &connection, &error) == STATUS_OK) {
-        if (ctl_request(connection, IPC_top_status, none, &result, &error) == STATUS_OK) {
-            const json_t *audit = json_object_get(result, "audit");
-            const char *chain = json_string_value(json_object_get(audit, "chain"));
-            ret_end->known = chain != NULL;
-            ret_end->sequence = (uint64_t)json_integer_value(json_object_get(audit, "sequence"));
-            (void)snprintf(ret_end->chain, sizeof(ret_end->chain), "%s", chain != NULL ? chain : "");
-        }
-        (void)close(connection);
+    if (ctl_server_open(call, &server, &error) == STATUS_OK &&
+        ctl_request(server, IPC_top_status, none, &result, &error) == STATUS_OK) {
+        const json_t *audit = json_object_get(result, "audit");
+        const char *chain = json_string_value(json_object_get(audit, "chain"));
+        ret_end->known = chain != NULL;
+        ret_end->sequence = (uint64_t)json_integer_value(json_object_get(audit, "sequence"));
+        (void)snprintf(ret_end->chain, sizeof(ret_end->chain), "%s", chain != NULL ? chain : "");
     }
+    ctl_server_close(server);
     json_decref(result);
     json_decref(none);
 }

@@ -6,20 +6,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/secret.h"
 #include "ctl/output.h"
 #include "ipc/ipc.h"
 
 #define DEFAULT_STATE   "./state"
 #define INSTALLED_STATE "/var/lib/kmipd"
 
-/* Making a root key or counting objects takes a moment; a stopped machine takes longer. */
+#define SECRET_HEAP_SIZE    65536
 #define ANSWER_MILLISECONDS 60000
-#define SEND_MILLISECONDS   10000
 
 enum ctl_exit ctl_fail(enum status status, const char *text)
 {
     fprintf(stderr, "kmipctl: %s\n", text);
     return status == STATUS_AUDIT_BROKEN ? CTL_BROKEN : CTL_FAILED;
+}
+
+enum status ctl_secret_heap(struct error *error)
+{
+    static bool made;
+    if (made)
+        return STATUS_OK;
+    enum status status = secret_heap_init(SECRET_HEAP_SIZE, error);
+    made = status == STATUS_OK;
+    return status;
 }
 
 /* A directory that somebody else has put where root works must not be taken for the server's. */
@@ -36,16 +46,6 @@ bool ctl_state_path(const struct ctl_call *call, const char *name, char *ret_pat
         directory = is_own_state(DEFAULT_STATE "/lock") ? DEFAULT_STATE : INSTALLED_STATE;
     int length = snprintf(ret_path, size, "%s/%s", directory, name);
     return length >= 0 && (size_t)length < size;
-}
-
-enum status ctl_connect(const struct ctl_call *call, int *ret_connection, struct error *error)
-{
-    char path[4096];
-    if (call->socket != NULL)
-        return ipc_connect(call->socket, ret_connection, error);
-    if (!ctl_state_path(call, "control.sock", path, sizeof(path)))
-        return error_set(error, STATUS_INVALID_ARGUMENT, "the path of --state is too long");
-    return ipc_connect(path, ret_connection, error);
 }
 
 /* ---- Requests ---- */
@@ -73,59 +73,64 @@ static enum status status_of(const char *name)
     return STATUS_INTERNAL;
 }
 
-static enum status read_reply(json_t *reply, json_t **ret_result, struct error *error)
+/* What the API itself says, where the command was not reached. */
+static const char *api_text(const json_t *body)
 {
-    json_t *result = json_object_get(reply, "result");
-    if (json_is_true(json_object_get(reply, "ok")) && json_is_object(result)) {
-        *ret_result = json_incref(result);
-        return STATUS_OK;
-    }
-    const char *text = json_string_value(json_object_get(reply, "text"));
-    enum status status = status_of(json_string_value(json_object_get(reply, "status")));
+    const json_t *resource = json_array_get(json_object_get(body, "resources"), 0);
+    const json_t *reason = json_array_get(json_object_get(resource, "reasons"), 0);
+    const char *text = json_string_value(json_object_get(reason, "message"));
+    return text != NULL ? text : json_string_value(json_object_get(resource, "errorMsg"));
+}
+
+static enum status read_refusal(unsigned code, const json_t *body, struct error *error)
+{
+    const char *text = json_string_value(json_object_get(body, "text"));
+    enum status status = status_of(json_string_value(json_object_get(body, "status")));
+    if (text != NULL)
+        return error_set(error, status != STATUS_OK ? status : STATUS_INTERNAL, "%s", text);
+    if (code == 401)
+        return error_set(error, STATUS_PERMISSION_DENIED,
+                         "the service ID of this API key may not do that");
+    if (code == 404)
+        return error_set(error, STATUS_NOT_FOUND,
+                         "the server has no such command: use the kmipctl of its version (this is "
+                         "version " KMIPD_VERSION ")");
+    text = api_text(body);
+    return error_set(error, STATUS_INTERNAL, "%s (HTTP status %u)",
+                     text != NULL ? text : "the server's answer cannot be understood", code);
+}
+
+/* Making a root key or counting objects takes a moment, a stopped machine longer; a rebuild goes
+ * through everything that a key manager has. */
+static int patience(enum ipc_command_code command)
+{
+    (void)command;
+    return ANSWER_MILLISECONDS;
+}
+
+enum status ctl_request(struct ctl_server *server, enum ipc_command_code command,
+                        const json_t *arguments, json_t **ret_result, struct error *error)
+{
+    char path[128];
+    unsigned code = 0;
+    json_t *body = NULL, *sent = sent_arguments(command, arguments);
+    (void)ipc_command_path(command, path, sizeof(path));
+    enum status status =
+        ctl_server_post(server, path, sent, patience(command), &code, &body, error);
+    json_decref(sent);
+    if (status == STATUS_OK && (code != 200 || !json_is_object(body)))
+        status = read_refusal(code, body, error);
     if (status == STATUS_OK)
-        status = STATUS_INTERNAL;
-    return error_set(error, status, "%s",
-                     text != NULL ? text : "the server's answer cannot be understood");
-}
-
-static enum status lost(enum status status, struct error *error)
-{
-    if (status == STATUS_TIMED_OUT)
-        return error_set(error, status,
-                         "the server does not answer; whether the command was done shows in "
-                         "kmipctl audit tail");
-    if (status == STATUS_TOO_LARGE)
-        return error_set(error, status, "the request or its answer is too large");
-    return error_set(error, STATUS_CLOSED,
-                     "the server ended the connection (%s); whether the command was done shows in "
-                     "kmipctl audit tail",
-                     status_text(status));
-}
-
-enum status ctl_request(int connection, enum ipc_command_code command, const json_t *arguments,
-                        json_t **ret_result, struct error *error)
-{
-    json_t *request = json_pack("{s:s, s:o}", "command", ipc_commands[command].name, "arguments",
-                                sent_arguments(command, arguments));
-    if (request == NULL)
-        return error_set(error, STATUS_NO_MEMORY, "%s", status_text(STATUS_NO_MEMORY));
-    json_t *reply = NULL;
-    enum status status = ipc_send(connection, request, SEND_MILLISECONDS);
-    if (status == STATUS_OK || status == STATUS_CLOSED) /* who is refused is told why */
-        status = ipc_receive(connection, ANSWER_MILLISECONDS, &reply);
-    json_decref(request);
-    if (status != STATUS_OK)
-        return lost(status, error);
-    status = read_reply(reply, ret_result, error);
-    json_decref(reply);
+        *ret_result = json_incref(body);
+    json_decref(body);
     return status;
 }
 
 /* ---- Commands ---- */
 
 /* Asks for what is behind `next`, and puts it behind what is there. */
-static enum status request_more(const struct ctl_call *call, int connection, json_t *result,
-                                struct error *error)
+static enum status request_more(const struct ctl_call *call, struct ctl_server *server,
+                                json_t *result, struct error *error)
 {
     json_t *more = NULL, *arguments = json_copy(call->arguments);
     json_t *objects = json_object_get(result, "objects");
@@ -134,7 +139,7 @@ static enum status request_more(const struct ctl_call *call, int connection, jso
     if (limit >= 0)
         (void)json_object_set_new(arguments, "limit",
                                   json_integer(limit - (json_int_t)json_array_size(objects)));
-    enum status status = ctl_request(connection, call->command, arguments, &more, error);
+    enum status status = ctl_request(server, call->command, arguments, &more, error);
     json_decref(arguments);
     if (status != STATUS_OK)
         return status;
@@ -149,13 +154,13 @@ static enum status request_more(const struct ctl_call *call, int connection, jso
 }
 
 /* A long listing comes in several answers; "next" stands in all but the last. */
-static enum status request_all(const struct ctl_call *call, int connection, json_t **ret_result,
-                               struct error *error)
+static enum status request_all(const struct ctl_call *call, struct ctl_server *server,
+                               json_t **ret_result, struct error *error)
 {
     json_t *result = NULL;
-    enum status status = ctl_request(connection, call->command, call->arguments, &result, error);
+    enum status status = ctl_request(server, call->command, call->arguments, &result, error);
     while (status == STATUS_OK && json_object_get(result, "next") != NULL)
-        status = request_more(call, connection, result, error);
+        status = request_more(call, server, result, error);
     if (status == STATUS_OK)
         *ret_result = result;
     else
@@ -164,39 +169,39 @@ static enum status request_all(const struct ctl_call *call, int connection, json
 }
 
 /* A file that was made for the command is of no use without its success. */
-static enum status request_over_new_connection(struct ctl_call *call, json_t **ret_result,
-                                               struct error *error)
+static enum status request_or_clean(struct ctl_call *call, struct ctl_server *server,
+                                    json_t **ret_result, struct error *error)
 {
-    int connection;
-    enum status status = ctl_connect(call, &connection, error);
-    if (status == STATUS_OK) {
-        status = request_all(call, connection, ret_result, error);
-        (void)close(connection);
-    }
+    enum status status = request_all(call, server, ret_result, error);
     if (status != STATUS_OK && call->made_file[0] != '\0')
         (void)unlink(call->made_file);
     return status;
 }
 
-/* The server waits for a request some seconds only, a person takes longer: so what comes before
- * has no connection open, but nobody is asked anything when no server is there. */
+static enum status run_over(struct ctl_call *call, struct ctl_server *server, struct error *error)
+{
+    json_t *result = NULL;
+    enum status status = ctl_prepare(call, server, error);
+    if (status == STATUS_OK)
+        status = request_or_clean(call, server, &result, error);
+    if (status == STATUS_OK)
+        status = ctl_present(call, server, result, error);
+    json_decref(result);
+    return status;
+}
+
+/* Nobody is asked anything when no server is there. */
 static enum ctl_exit run_remote(struct ctl_call *call)
 {
     struct error error = {0};
-    json_t *result = NULL;
-    int connection;
-    enum status status = ctl_connect(call, &connection, &error);
+    struct ctl_server *server;
+    enum status status = ctl_server_open(call, &server, &error);
     if (status != STATUS_OK) {
         (void)ctl_fail(status, error_text(&error));
         return CTL_UNREACHABLE;
     }
-    (void)close(connection);
-    status = ctl_prepare(call, &error);
-    if (status == STATUS_OK)
-        status = request_over_new_connection(call, &result, &error);
-    if (status == STATUS_OK)
-        status = ctl_present(call, result, &error);
-    json_decref(result);
+    status = run_over(call, server, &error);
+    ctl_server_close(server);
     if (status != STATUS_OK)
         return ctl_fail(status, error_text(&error));
     if (fflush(stdout) == 0)
@@ -222,6 +227,7 @@ int ctl_main(int count, char **words)
     struct ctl_call call;
     bool ready;
     (void)setlocale(LC_CTYPE, ""); /* widths of names in tables */
+    ipc_wipe_json();
     enum ctl_exit code = ctl_read_arguments(count, words, &call, &ready);
     if (!ready)
         return code;

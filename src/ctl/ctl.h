@@ -4,6 +4,7 @@
 #define KMIPD_CTL_CTL_H
 
 #include "ctl/arguments.h"
+#include "ctl/server.h"
 
 /* kmipctl's main(). Returns an enum ctl_exit. */
 int ctl_main(int count, char **words);
@@ -15,18 +16,17 @@ enum ctl_exit ctl_fail(enum status status, const char *text);
 bool ctl_state_path(const struct ctl_call *call, const char *name, char *ret_path, size_t size)
     MUST_USE;
 
+/* Makes the secret heap, at the first call. */
+enum status ctl_secret_heap(struct error *error) MUST_USE;
+
 /* ---- Talking to the server (ctl.c) ---- */
 
 /*
- * Sends a command over the open connection and waits for its result, which the caller gives back
- * with json_decref(). Failures of the command have the server's text.
+ * Sends a command and waits for its result, which the caller gives back with json_decref().
+ * Failures of the command have the server's text.
  */
-enum status ctl_request(int connection, enum ipc_command_code command, const json_t *arguments,
-                        json_t **ret_result, struct error *error) MUST_USE;
-
-/* Connects to the server that the options name. */
-enum status ctl_connect(const struct ctl_call *call, int *ret_connection, struct error *error)
-    MUST_USE;
+enum status ctl_request(struct ctl_server *server, enum ipc_command_code command,
+                        const json_t *arguments, json_t **ret_result, struct error *error) MUST_USE;
 
 /* ---- Before a command is sent (prepare.c) ---- */
 
@@ -34,7 +34,8 @@ enum status ctl_connect(const struct ctl_call *call, int *ret_connection, struct
  * Reads files, makes keys, asks passwords and confirmations: adds to call->arguments what the
  * server is to be sent.
  */
-enum status ctl_prepare(struct ctl_call *call, struct error *error) MUST_USE;
+enum status ctl_prepare(struct ctl_call *call, struct ctl_server *server, struct error *error)
+    MUST_USE;
 
 /* The path of a file that `cert issue` writes: the name, with ".key" or ".pem". */
 enum status ctl_issue_path(const struct ctl_call *call, const char *suffix, char *ret_path,
@@ -43,7 +44,11 @@ enum status ctl_issue_path(const struct ctl_call *call, const char *suffix, char
 /* ---- After it (present.c) ---- */
 
 /* Writes files that come of a result, and prints it for people. */
-enum status ctl_present(const struct ctl_call *call, const json_t *result, struct error *error)
+enum status ctl_present(const struct ctl_call *call, struct ctl_server *server,
+                        const json_t *result, struct error *error) MUST_USE;
+
+/* Shows how far the rewrapping of adapters is until it is done (progress.c). */
+enum status ctl_watch(struct ctl_server *server, const json_t *adapters, struct error *error)
     MUST_USE;
 
 /* ---- Commands that need no server (audit_log.c) ---- */

@@ -11,6 +11,10 @@ static const char global_options[] =
     "                      yours, else /var/lib/kmipd)\n"
     "  --socket PATH       the server's control socket (default: control.sock in the state\n"
     "                      directory)\n"
+    "  --url URL           a server elsewhere: https://HOST:PORT of its administration API\n"
+    "  --api-key-file FILE the API key for it, in its first line; readable for you alone\n"
+    "  --ca-file FILE      the authority of its certificate, such as its ca.pem (default: those\n"
+    "                      of this system)\n"
     "  --json              print the result as JSON\n"
     "  --help              explain a command\n";
 
@@ -37,8 +41,8 @@ static void print_wrapped(FILE *file, const char *text, int indent)
 
 static void print_command_line(FILE *file, enum ipc_command_code command)
 {
-    fprintf(file, "  %-16s  ", ipc_commands[command].name);
-    print_wrapped(file, ipc_commands[command].text, 20);
+    fprintf(file, "  %-19s  ", ipc_commands[command].name);
+    print_wrapped(file, ipc_commands[command].text, 23);
 }
 
 static bool in_group(enum ipc_command_code command, const char *group)
@@ -52,7 +56,7 @@ void ctl_print_help(FILE *file)
 {
     fputs("Usage: kmipctl [OPTION]... COMMAND [ARGUMENT]...\n"
           "\n"
-          "Manages a running kmipd through its control socket.\n",
+          "Manages a running kmipd: through its control socket, or elsewhere with --url.\n",
           file);
     for (size_t g = 0; g < ipc_group_count; g++) {
         fprintf(file, "\n%s: %s\n", ipc_groups[g].name, ipc_groups[g].text);

@@ -10,7 +10,6 @@
 #include "crypto/pki.h"
 #include "ctl/ctl.h"
 
-#define SECRET_HEAP_SIZE 65536
 #define PASSWORD_MAX     1024
 #define PEM_MAX          (64u << 10)
 
@@ -59,12 +58,14 @@ static enum status take_pem(struct ctl_call *call, const char *argument, const c
     return status;
 }
 
-static enum status prepare_add(struct ctl_call *call, struct error *error)
+static enum status prepare_add(struct ctl_call *call, struct ctl_server *server,
+                               struct error *error)
 {
     return take_pem(call, "certificate", "certificate", error);
 }
 
-static enum status prepare_sign(struct ctl_call *call, struct error *error)
+static enum status prepare_sign(struct ctl_call *call, struct ctl_server *server,
+                                struct error *error)
 {
     return take_pem(call, "request", "certificate signing request", error);
 }
@@ -117,7 +118,8 @@ static enum status make_key_and_request(struct ctl_call *call, EVP_PKEY *key, st
     return status;
 }
 
-static enum status prepare_issue(struct ctl_call *call, struct error *error)
+static enum status prepare_issue(struct ctl_call *call, struct ctl_server *server,
+                                 struct error *error)
 {
     EVP_PKEY *key = NULL;
     enum status status = refuse_existing(call, ".key", error);
@@ -181,7 +183,8 @@ static enum status hash_password(struct ctl_call *call, const struct secret *pas
 }
 
 /* Only the hash is sent. */
-static enum status prepare_credential(struct ctl_call *call, struct error *error)
+static enum status prepare_credential(struct ctl_call *call, struct ctl_server *server,
+                                      struct error *error)
 {
     struct secret password = {0};
     const char *file = ctl_text(call, "password_file");
@@ -189,7 +192,7 @@ static enum status prepare_credential(struct ctl_call *call, struct error *error
         return file == NULL ? STATUS_OK
                             : error_set(error, STATUS_INVALID_ARGUMENT,
                                         "--password-file needs --username");
-    enum status status = secret_heap_init(SECRET_HEAP_SIZE, error);
+    enum status status = ctl_secret_heap(error);
     if (status == STATUS_OK)
         status = file != NULL ? read_password(file, &password, error)
                               : ask_password(&password, error);
@@ -213,7 +216,8 @@ static enum status confirm(const char *question, const char *expected, struct er
                      "without being asked");
 }
 
-static enum status confirm_delete(struct ctl_call *call, struct error *error)
+static enum status confirm_delete(struct ctl_call *call, struct ctl_server *server,
+                                  struct error *error)
 {
     char question[400];
     if (ctl_flag(call, "yes"))
@@ -233,25 +237,15 @@ static const char *attribute_of(const json_t *shown, const char *name)
     return text != NULL ? text : "";
 }
 
-static enum status look_up(const struct ctl_call *call, json_t **ret_shown, struct error *error)
-{
-    int connection;
-    enum status status = ctl_connect(call, &connection, error);
-    if (status != STATUS_OK)
-        return status;
-    status = ctl_request(connection, IPC_object_show, call->arguments, ret_shown, error);
-    (void)close(connection);
-    return status;
-}
-
 /* Shows what the key is for, and has its last characters typed: a slip must not cost a VM. */
-static enum status confirm_destroy(struct ctl_call *call, struct error *error)
+static enum status confirm_destroy(struct ctl_call *call, struct ctl_server *server,
+                                   struct error *error)
 {
     char question[600];
     json_t *shown = NULL;
     if (ctl_flag(call, "yes"))
         return STATUS_OK;
-    enum status status = look_up(call, &shown, error);
+    enum status status = ctl_request(server, IPC_object_show, call->arguments, &shown, error);
     if (status != STATUS_OK)
         return status;
     const char *id = ctl_text(call, "id");
@@ -272,7 +266,8 @@ static enum status confirm_destroy(struct ctl_call *call, struct error *error)
 
 /* ---- All of it ---- */
 
-typedef enum status preparation(struct ctl_call *call, struct error *error);
+typedef enum status preparation(struct ctl_call *call, struct ctl_server *server,
+                                struct error *error);
 
 static preparation *const preparations[IPC_COMMAND_COUNT] = {
     [IPC_adapter_create] = prepare_credential, [IPC_adapter_set] = prepare_credential,
@@ -281,8 +276,8 @@ static preparation *const preparations[IPC_COMMAND_COUNT] = {
     [IPC_cert_delete] = confirm_delete,        [IPC_object_destroy] = confirm_destroy,
 };
 
-enum status ctl_prepare(struct ctl_call *call, struct error *error)
+enum status ctl_prepare(struct ctl_call *call, struct ctl_server *server, struct error *error)
 {
     preparation *prepare = preparations[call->command];
-    return prepare != NULL ? prepare(call, error) : STATUS_OK;
+    return prepare != NULL ? prepare(call, server, error) : STATUS_OK;
 }

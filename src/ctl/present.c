@@ -179,7 +179,8 @@ static enum status write_files(const struct ctl_call *call, const json_t *result
     return status;
 }
 
-enum status ctl_present(const struct ctl_call *call, const json_t *result, struct error *error)
+enum status ctl_present(const struct ctl_call *call, struct ctl_server *server,
+                        const json_t *result, struct error *error)
 {
     enum status status = write_files(call, result, error);
     if (status != STATUS_OK)

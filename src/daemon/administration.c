@@ -10,6 +10,7 @@
 #include "admin/front.h"
 #include "api/upkeep.h"
 #include "base/log.h"
+#include "daemon/commands.h"
 #include "daemon/key_managers.h"
 #include "daemon/names.h"
 #include "kms/identities.h"
@@ -234,6 +235,7 @@ enum status administration_open(struct daemon *daemon, struct error *error)
         .clock = &daemon->clock,
         .upkeep = daemon->upkeep,
         .keymanagers = &daemon->keymanagers,
+        .commands = &daemon->commands,
         .local = key_managers_local(config),
         .token_key_file = state_path(&daemon->state, STATE_TOKEN_KEY),
         .issuer = daemon->issuer,
@@ -244,6 +246,7 @@ enum status administration_open(struct daemon *daemon, struct error *error)
         .token_seconds = (unsigned)(config->admin_token_time / 1000),
         .threads = (unsigned)config->admin_threads,
     };
+    daemon->commands = (struct api_commands){.context = daemon, .run = commands_run};
     make_issuer(daemon);
     enum status status = open_keys(daemon, error);
     context->kms = daemon->kms;

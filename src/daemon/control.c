@@ -2,105 +2,128 @@
 #include "daemon/control.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/hex.h"
 #include "base/log.h"
-#include "ipc/commands.h"
 #include "ipc/ipc.h"
 
-/* Others wait meanwhile; whoever connects is root or this user. */
+/* Whoever connects is root or this user: the limits are against mistakes. */
+#define CONNECTIONS_MAX      16
 #define REQUEST_MILLISECONDS 5000
 #define ANSWER_MILLISECONDS  10000
 
 struct control {
     struct daemon *daemon;
-    struct store_session *session;
     int listener;
-    int stop; /* eventfd(2): readable when the thread is to end */
+    int stop; /* eventfd(2): readable when the threads are to end */
     pthread_t thread;
     bool running;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t ended; /* a connection has */
+    unsigned connections;
 };
 
-static control_handler *const handlers[IPC_COMMAND_COUNT] = {
-#define CONTROL_HANDLER_READS(function)    function
-#define CONTROL_HANDLER_CHANGES(function)  function
-#define CONTROL_HANDLER_LOCAL(function)    NULL
-#define COMMAND(group, name, effect, text) CONTROL_HANDLER_##effect(control_##group##_##name),
-#include "control.def"
+struct connection {
+    struct control *control;
+    int socket;
+    struct ipc_peer peer;
+    char who[128];
 };
 
-/* ---- Arguments and results ---- */
+/* ---- Requests ---- */
 
-const char *control_text(const struct control_call *call, const char *name)
+static const struct {
+    const char *name;
+    enum api_method method;
+} methods[] = {
+    {"HEAD", API_HEAD}, {"GET", API_GET},     {"POST", API_POST},
+    {"PUT", API_PUT},   {"PATCH", API_PATCH}, {"DELETE", API_DELETE},
+};
+
+static enum api_method method_of(const json_t *message)
 {
-    return json_string_value(json_object_get(call->arguments, name));
+    const char *name = json_string_value(json_object_get(message, "method"));
+    for (size_t i = 0; i < ARRAY_COUNT(methods) && name != NULL; i++)
+        if (strcmp(methods[i].name, name) == 0)
+            return methods[i].method;
+    return API_OTHER;
 }
 
-int64_t control_number(const struct control_call *call, const char *name, int64_t otherwise)
+static struct bytes text_of(const json_t *object, const char *name)
 {
-    const json_t *value = json_object_get(call->arguments, name);
-    return json_is_integer(value) ? json_integer_value(value) : otherwise;
+    const json_t *value = json_object_get(object, name);
+    return json_is_string(value) ? bytes_of(json_string_value(value), json_string_length(value))
+                                 : bytes_of(NULL, 0);
 }
 
-void control_put_text(json_t *object, const char *name, const char *text)
+/* Headers are sent in lower case by kmipctl; people who write them by hand are told so. */
+static bool read_request(const struct connection *connection, const json_t *message,
+                         struct api_request *ret_request)
 {
-    /* A name that is not UTF-8 (the store takes what certificates hold) is left out. */
-    (void)json_object_set_new(object, name, json_string(text));
+    const json_t *headers = json_object_get(message, "headers");
+    struct bytes path = text_of(message, "path");
+    const uint8_t *mark = path.size > 0 ? memchr(path.data, '?', path.size) : NULL;
+    size_t length = mark != NULL ? (size_t)(mark - path.data) : path.size;
+    *ret_request = (struct api_request){
+        .method = method_of(message),
+        .path = bytes_of(path.data, length),
+        .query = mark != NULL ? bytes_of(mark + 1, path.size - length - 1) : bytes_of(NULL, 0),
+        .instance = text_of(headers, "bluemix-instance"),
+        .correlation = text_of(headers, "correlation-id"),
+        .key_ring = text_of(headers, "x-kms-key-ring"),
+        .prefer = text_of(headers, "prefer"),
+        .accept = text_of(headers, "accept"),
+        .content_type = text_of(headers, "content-type"),
+        .body = text_of(message, "body"),
+        .peer = bytes_of_text(connection->who),
+        .local = true,
+    };
+    return path.size > 0 && ret_request->method != API_OTHER;
 }
 
-void control_put_number(json_t *object, const char *name, int64_t number)
+static json_t *make_answer(const struct api_response *response)
 {
-    (void)json_object_set_new(object, name, json_integer(number));
+    json_t *answer = json_object(), *headers = json_object();
+    (void)json_object_set_new(answer, "status", json_integer(response->status));
+    (void)json_object_set_new(answer, "headers", headers);
+    if (response->content_type != NULL) {
+        (void)json_object_set_new(headers, "content-type", json_string(response->content_type));
+        (void)json_object_set_new(
+            answer, "body",
+            json_stringn((const char *)response->body.data, response->body.size));
+    }
+    if (response->correlation[0] != '\0')
+        (void)json_object_set_new(headers, "correlation-id", json_string(response->correlation));
+    if (response->key_total >= 0)
+        (void)json_object_set_new(headers, "key-total", json_integer(response->key_total));
+    if (response->retry_after > 0)
+        (void)json_object_set_new(headers, "retry-after", json_integer(response->retry_after));
+    return answer;
 }
 
-void control_put_time(json_t *object, const char *name, int64_t milliseconds)
+/* MALFORMED: it is no request, and the connection ends. */
+static enum status answer(struct connection *connection, const json_t *message)
 {
-    char text[32];
-    struct tm utc;
-    time_t seconds = milliseconds / 1000;
-    if (gmtime_r(&seconds, &utc) == NULL)
-        return;
-    (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
-    control_put_text(object, name, text);
+    struct api_request request;
+    struct api_response response = {.key_total = -1};
+    if (!read_request(connection, message, &request))
+        return STATUS_MALFORMED;
+    buffer_init(&response.body, API_RESPONSE_MAX);
+    api_handle(connection->control->daemon->api, &request, &response);
+    json_t *reply = make_answer(&response);
+    enum status status = ipc_send(connection->socket, reply, ANSWER_MILLISECONDS);
+    json_decref(reply);
+    buffer_free(&response.body);
+    return status;
 }
 
-void control_put_fingerprint(json_t *object, const char *name, const uint8_t *fingerprint,
-                             size_t size)
-{
-    char text[2 * 64 + 1] = "";
-    if (size <= 64)
-        hex_text(bytes_of(fingerprint, size), text);
-    control_put_text(object, name, text);
-}
-
-enum status control_find_adapter(struct control_call *call, const char *name,
-                                 struct adapter_row *ret_row)
-{
-    const char *wanted = control_text(call, name);
-    if (wanted == NULL)
-        wanted = "default";
-    (void)snprintf(call->adapter, sizeof(call->adapter), "%s", wanted);
-    enum status status = store_adapter_find(call->session, bytes_of_text(wanted), ret_row);
-    if (status == STATUS_NOT_FOUND)
-        return error_set(call->error, status,
-                         "there is no adapter '%.100s'; kmipctl adapter list shows which there are",
-                         wanted);
-    if (status != STATUS_OK)
-        return error_set(call->error, status, "%s", status_text(status));
-    (void)snprintf(call->adapter, sizeof(call->adapter), "%s", ret_row->name);
-    return STATUS_OK;
-}
-
-/* ---- One command ---- */
+/* ---- Connections ---- */
 
 static void describe_peer(const struct ipc_peer *peer, char *text, size_t size)
 {
@@ -111,115 +134,35 @@ static void describe_peer(const struct ipc_peer *peer, char *text, size_t size)
                    found != NULL ? entry.pw_name : "unknown");
 }
 
-static enum status write_record(const struct control_call *call, const struct ipc_peer *peer,
-                                enum ipc_command_code command, enum status outcome)
+static bool may_connect(struct connection *connection)
 {
-    char who[128];
-    describe_peer(peer, who, sizeof(who));
-    const char *detail = outcome == STATUS_OK ? call->detail : error_text(call->error);
-    struct audit_entry entry = {
-        .time = clock_now(&call->daemon->clock),
-        .event = "admin",
-        .adapter = bytes_of_text(call->adapter),
-        .certificate = bytes_of_text(who),
-        .operation = bytes_of_text(ipc_commands[command].name),
-        .object = bytes_of_text(call->subject),
-        .result = bytes_of_text(outcome == STATUS_OK ? "Success" : "Operation Failed"),
-        .reason = bytes_of_text(outcome == STATUS_OK ? "" : status_name(outcome)),
-        .detail = bytes_of_text(detail),
-    };
-    log_notice("admin command=\"%s\" %s adapter=\"%s\" object=\"%s\" result=%s",
-               ipc_commands[command].name, who, call->adapter, call->subject,
-               status_name(outcome));
-    return audit_write(call->daemon->audit, &entry);
-}
-
-static const char audit_advice[] =
-    "the audit log cannot be written, and nothing is changed without a record: make room on its "
-    "disk or repair it, then try again; kmipctl status shows why";
-
-static enum status run_command(struct control_call *call, const struct ipc_peer *peer,
-                               enum ipc_command_code command)
-{
-    bool changes = ipc_commands[command].effect == IPC_CHANGES;
-    if (changes && audit_health(call->daemon->audit) != STATUS_OK)
-        return error_set(call->error, STATUS_AUDIT_FAILED, "%s", audit_advice);
-    enum status status = handlers[command](call);
-    if (status != STATUS_OK && call->error->text[0] == '\0')
-        (void)error_set(call->error, status, "%s", status_text(status));
-    if (changes && write_record(call, peer, command, status) != STATUS_OK)
-        return error_set(call->error, STATUS_AUDIT_FAILED, "it is done, but %s", audit_advice);
-    return status;
-}
-
-static enum status find_command(const json_t *request, enum ipc_command_code *ret_command,
-                                struct error *error)
-{
-    const char *name = json_string_value(json_object_get(request, "command"));
-    if (name == NULL || !ipc_find_command(name, ret_command) || handlers[*ret_command] == NULL)
-        return error_set(error, STATUS_NOT_FOUND,
-                         "this kmipd (" KMIPD_VERSION ") has no command '%.60s': use the kmipctl "
-                         "of the same version",
-                         name != NULL ? name : "");
-    return ipc_check_arguments(*ret_command, json_object_get(request, "arguments"), error);
-}
-
-/* A text that is not UTF-8 (it may repeat what a client wrote) gives way to the general one. */
-static json_t *make_refusal(enum status status, const char *text)
-{
-    json_t *refusal = json_pack("{s:b, s:s, s:s}", "ok", 0, "status", status_name(status), "text",
-                                text);
-    if (refusal != NULL)
-        return refusal;
-    return json_pack("{s:b, s:s, s:s}", "ok", 0, "status", status_name(status), "text",
-                     status_text(status));
-}
-
-static json_t *answer(struct control *control, const struct ipc_peer *peer, const json_t *request)
-{
-    enum ipc_command_code command;
-    struct error error = {0};
-    struct control_call call = {.daemon = control->daemon,
-                                .session = control->session,
-                                .arguments = json_object_get(request, "arguments"),
-                                .result = json_object(),
-                                .error = &error};
-    enum status status = find_command(request, &command, &error);
-    if (status == STATUS_OK)
-        status = run_command(&call, peer, command);
-    if (status == STATUS_OK)
-        return json_pack("{s:b, s:o}", "ok", 1, "result", call.result);
-    json_decref(call.result);
-    return make_refusal(status, error_text(&error));
-}
-
-/* ---- Connections ---- */
-
-static bool may_command(int connection, struct ipc_peer *ret_peer)
-{
-    if (ipc_peer(connection, ret_peer) != STATUS_OK)
+    const struct ipc_peer *peer = &connection->peer;
+    if (ipc_peer(connection->socket, &connection->peer) != STATUS_OK)
         return false;
-    if (ret_peer->uid == 0 || ret_peer->uid == geteuid())
+    describe_peer(peer, connection->who, sizeof(connection->who));
+    if (peer->uid == 0 || peer->uid == geteuid())
         return true;
-    log_warning("control connection refused uid=%u pid=%d", ret_peer->uid, ret_peer->pid);
+    log_warning("control connection refused uid=%u pid=%d", peer->uid, peer->pid);
     return false;
 }
 
-static void refuse(int connection)
+static void refuse(const struct connection *connection)
 {
-    json_t *refusal = make_refusal(STATUS_PERMISSION_DENIED,
-                                   "use kmipctl as root or as the user that kmipd runs as");
+    json_t *refusal =
+        json_pack("{s:i, s:s}", "status", 401, "body",
+                  "{\"status\":\"PERMISSION_DENIED\",\"text\":\"use kmipctl as root or as the "
+                  "user that kmipd runs as\"}");
     /* Whether it still listens does not matter. */
-    if (refusal == NULL || ipc_send(connection, refusal, ANSWER_MILLISECONDS) != STATUS_OK)
+    if (refusal == NULL || ipc_send(connection->socket, refusal, ANSWER_MILLISECONDS) != STATUS_OK)
         log_debug("control refusal could not be sent");
     json_decref(refusal);
 }
 
 /* Waits for the next request: CLOSED when the daemon stops, TIMED_OUT when none comes. */
-static enum status wait_for_request(const struct control *control, int connection)
+static enum status wait_for_request(const struct connection *connection)
 {
-    struct pollfd entries[] = {{.fd = control->stop, .events = POLLIN},
-                               {.fd = connection, .events = POLLIN}};
+    struct pollfd entries[] = {{.fd = connection->control->stop, .events = POLLIN},
+                               {.fd = connection->socket, .events = POLLIN}};
     int ready;
     do
         ready = poll(entries, ARRAY_COUNT(entries), REQUEST_MILLISECONDS);
@@ -229,31 +172,71 @@ static enum status wait_for_request(const struct control *control, int connectio
     return entries[0].revents != 0 ? STATUS_CLOSED : STATUS_OK;
 }
 
-/* Answers commands until the other side ends, is late, or breaks the protocol. */
-static void serve(struct control *control, int connection)
+/* Answers requests until the other side ends, is late, or breaks the protocol. */
+static void serve(struct connection *connection)
 {
-    struct ipc_peer peer;
-    if (!may_command(connection, &peer)) {
-        refuse(connection);
-        return;
-    }
     enum status status = STATUS_OK;
     while (status == STATUS_OK) {
-        json_t *request = NULL;
-        status = wait_for_request(control, connection);
+        json_t *message = NULL;
+        status = wait_for_request(connection);
         if (status == STATUS_OK)
-            status = ipc_receive(connection, REQUEST_MILLISECONDS, &request);
-        if (status != STATUS_OK)
-            break;
-        json_t *reply = answer(control, &peer, request);
-        status = reply != NULL ? ipc_send(connection, reply, ANSWER_MILLISECONDS)
-                               : STATUS_NO_MEMORY;
-        json_decref(reply);
-        json_decref(request);
+            status = ipc_receive(connection->socket, REQUEST_MILLISECONDS, &message);
+        if (status == STATUS_OK)
+            status = answer(connection, message);
+        json_decref(message);
     }
     if (status != STATUS_CLOSED)
-        log_warning("control connection ended uid=%u pid=%d status=%s", peer.uid, peer.pid,
-                    status_name(status));
+        log_warning("control connection ended uid=%u pid=%d status=%s", connection->peer.uid,
+                    connection->peer.pid, status_name(status));
+}
+
+static void end_connection(struct connection *connection)
+{
+    struct control *control = connection->control;
+    (void)close(connection->socket);
+    free(connection);
+    (void)pthread_mutex_lock(&control->lock);
+    control->connections--;
+    (void)pthread_cond_signal(&control->ended);
+    (void)pthread_mutex_unlock(&control->lock);
+}
+
+static void *run_connection(void *argument)
+{
+    struct connection *connection = argument;
+    if (may_connect(connection))
+        serve(connection);
+    else
+        refuse(connection);
+    end_connection(connection);
+    return NULL;
+}
+
+/* A thread of its own: what one asks may take long, such as a rebuild. */
+static void begin_connection(struct control *control, int socket)
+{
+    pthread_t thread;
+    struct connection *connection = malloc(sizeof(*connection));
+    if (connection == NULL) {
+        (void)close(socket);
+        return;
+    }
+    *connection = (struct connection){.control = control, .socket = socket};
+    (void)pthread_mutex_lock(&control->lock);
+    control->connections++;
+    (void)pthread_mutex_unlock(&control->lock);
+    if (pthread_create(&thread, NULL, run_connection, connection) == 0)
+        (void)pthread_detach(thread);
+    else
+        end_connection(connection);
+}
+
+static void wait_for_connections(struct control *control, unsigned most)
+{
+    (void)pthread_mutex_lock(&control->lock);
+    while (control->connections > most)
+        (void)pthread_cond_wait(&control->ended, &control->lock);
+    (void)pthread_mutex_unlock(&control->lock);
 }
 
 static void *run(void *argument)
@@ -266,12 +249,13 @@ static void *run(void *argument)
             break;
         if (entries[0].revents != 0)
             break;
-        int connection = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC);
-        if (connection < 0)
+        int socket = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC);
+        if (socket < 0)
             continue;
-        serve(control, connection);
-        (void)close(connection);
+        begin_connection(control, socket);
+        wait_for_connections(control, CONNECTIONS_MAX - 1);
     }
+    wait_for_connections(control, 0);
     return NULL;
 }
 
@@ -279,14 +263,11 @@ static void *run(void *argument)
 
 static enum status open_parts(struct control *control, struct error *error)
 {
-    const char *path = state_path(&control->daemon->state, STATE_CONTROL);
-    enum status status = store_session_open(control->daemon->store, &control->session);
-    if (status != STATUS_OK)
-        return error_set(error, status, "%s", status_text(status));
     control->stop = eventfd(0, EFD_CLOEXEC);
     if (control->stop < 0)
         return error_set_errno(error, STATUS_IO, errno, "cannot make the control socket");
-    return ipc_listen(path, &control->listener, error);
+    return ipc_listen(state_path(&control->daemon->state, STATE_CONTROL), &control->listener,
+                      error);
 }
 
 enum status control_open(struct daemon *daemon, struct control **ret_control, struct error *error)
@@ -294,7 +275,11 @@ enum status control_open(struct daemon *daemon, struct control **ret_control, st
     struct control *control = malloc(sizeof(*control));
     if (control == NULL)
         return error_set(error, STATUS_NO_MEMORY, "%s", status_text(STATUS_NO_MEMORY));
-    *control = (struct control){.daemon = daemon, .listener = -1, .stop = -1};
+    *control = (struct control){.daemon = daemon,
+                                .listener = -1,
+                                .stop = -1,
+                                .lock = PTHREAD_MUTEX_INITIALIZER,
+                                .ended = PTHREAD_COND_INITIALIZER};
     enum status status = open_parts(control, error);
     if (status != STATUS_OK) {
         control_stop(control);
@@ -328,6 +313,7 @@ void control_stop(struct control *control)
     }
     if (control->stop >= 0)
         (void)close(control->stop);
-    store_session_close(control->session);
+    (void)pthread_cond_destroy(&control->ended);
+    (void)pthread_mutex_destroy(&control->lock);
     free(control);
 }

@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 
-#include "daemon/control.h"
+#include "daemon/commands.h"
 #include "daemon/key_managers.h"
 
 #define ADAPTER_NAME_MIN 2

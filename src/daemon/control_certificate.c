@@ -5,7 +5,7 @@
 
 #include "base/hex.h"
 #include "daemon/certificates.h"
-#include "daemon/control.h"
+#include "daemon/commands.h"
 
 #define PEM_MAX      (64u << 10)
 #define DAYS_DEFAULT 3650

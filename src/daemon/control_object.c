@@ -3,7 +3,7 @@
 #include <ctype.h>
 
 #include "core/admin.h"
-#include "daemon/control.h"
+#include "daemon/commands.h"
 #include "kmip/vocabulary.h"
 
 #define PAGE        500 /* objects in one answer; kmipctl asks for the next */

@@ -4,7 +4,7 @@
 
 #include "base/hex.h"
 #include "daemon/certificates.h"
-#include "daemon/control.h"
+#include "daemon/commands.h"
 #include "service/service.h"
 
 static void put_address(json_t *result, const char *listen)

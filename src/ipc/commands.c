@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipc/commands.h"
 
-/* The group `top` is no word: it and the space behind are left out. No other has so few letters. */
+#include <stdio.h>
+
 const struct ipc_command ipc_commands[IPC_COMMAND_COUNT] = {
-#define COMMAND(group, name, effect, text) \
-    {&(#group " " #name)[sizeof(#group) == sizeof("top") ? sizeof("top") : 0], IPC_##effect, text},
+#define COMMAND(group, name, words, effect, role, text) {words, IPC_##effect, IPC_##role, text},
 #include "control.def"
 };
 
@@ -16,7 +16,7 @@ const struct ipc_argument ipc_arguments[] = {
 const size_t ipc_argument_count = ARRAY_COUNT(ipc_arguments);
 
 const struct ipc_group ipc_groups[] = {
-#define GROUP(name, text) {#name, text},
+#define GROUP(name, words, text) {words, text},
 #include "control.def"
 };
 const size_t ipc_group_count = ARRAY_COUNT(ipc_groups);
@@ -43,6 +43,15 @@ bool ipc_find_command(const char *name, enum ipc_command_code *ret_command)
         }
     }
     return false;
+}
+
+size_t ipc_command_path(enum ipc_command_code command, char *ret_path, size_t size)
+{
+    int length = snprintf(ret_path, size, "%s%s", IPC_COMMANDS_PATH, ipc_commands[command].name);
+    char *space = strchr(ret_path, ' ');
+    if (space != NULL)
+        *space = '/';
+    return (size_t)length;
 }
 
 static bool is_text(const json_t *value)

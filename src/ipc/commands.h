@@ -9,12 +9,13 @@
 #include "base/error.h"
 
 enum ipc_command_code {
-#define COMMAND(group, name, effect, text) IPC_##group##_##name,
+#define COMMAND(group, name, words, effect, role, text) IPC_##group##_##name,
 #include "control.def"
     IPC_COMMAND_COUNT
 };
 
 enum ipc_effect { IPC_READS, IPC_CHANGES, IPC_LOCAL };
+enum ipc_role { IPC_READER, IPC_ADAPTER_MANAGER, IPC_MANAGER, IPC_ADMINISTRATOR };
 enum ipc_argument_type { IPC_TEXT, IPC_NUMBER, IPC_FLAG, IPC_LIST };
 enum ipc_place {
     IPC_POSITIONAL,
@@ -28,6 +29,7 @@ enum ipc_place {
 struct ipc_command {
     const char *name; /* "adapter create", or "status": as people write it */
     enum ipc_effect effect;
+    enum ipc_role role;
     const char *text;
 };
 
@@ -53,7 +55,7 @@ extern const size_t ipc_group_count;
 
 #define IPC_TEXT_MAX 65536 /* of one text argument: a certificate chain in PEM is far smaller */
 
-/* Whether an argument goes over the socket. */
+/* Whether an argument goes to the server. */
 bool ipc_argument_is_sent(const struct ipc_argument *argument);
 
 /* The argument of a command by the name in JSON; NULL if it has none such. */
@@ -61,6 +63,11 @@ const struct ipc_argument *ipc_find_argument(enum ipc_command_code command, cons
 
 /* False if there is no command of this name ("adapter create"). */
 bool ipc_find_command(const char *name, enum ipc_command_code *ret_command) MUST_USE;
+
+#define IPC_COMMANDS_PATH "/api/v2/kmipd/"
+
+/* The path of a command's route: "/api/v2/kmipd/adapter/create". Returns its length. */
+size_t ipc_command_path(enum ipc_command_code command, char *ret_path, size_t size);
 
 /*
  * Checks a request's arguments against the table: an object of known names, each of its type, texts

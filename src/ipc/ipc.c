@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -141,6 +142,18 @@ enum status ipc_peer(int socket, struct ipc_peer *ret_peer)
 
 /* ---- Messages ---- */
 
+static void wipe_and_free(void *memory)
+{
+    if (memory != NULL)
+        explicit_bzero(memory, malloc_usable_size(memory));
+    free(memory);
+}
+
+void ipc_wipe_json(void)
+{
+    json_set_alloc_funcs(malloc, wipe_and_free);
+}
+
 static enum status wait_for(int socket, short events, int64_t deadline)
 {
     for (;;) {
@@ -192,7 +205,7 @@ enum status ipc_send(int socket, const json_t *message, int milliseconds)
         status = send_bytes(socket, bytes_of(length, sizeof(length)), deadline);
     if (status == STATUS_OK)
         status = send_bytes(socket, bytes_of(text, size), deadline);
-    free(text);
+    wipe_and_free(text);
     return status;
 }
 
@@ -232,7 +245,7 @@ static enum status receive_text(int socket, size_t size, int64_t deadline, json_
             status = STATUS_MALFORMED;
         }
     }
-    free(text);
+    wipe_and_free(text);
     return status;
 }
 

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control socket: a stream socket of the local machine that carries JSON (RFC 8259) objects,
- * each behind its length in four bytes, most significant first. Requests and answers alternate:
+ * The control socket: a stream socket of the local machine that carries requests of the
+ * administration API (src/api/api.h) and their answers, in turn. Each is a JSON (RFC 8259) object
+ * behind its length in four bytes, most significant first:
  *
- *   {"command": "cert add", "arguments": {"certificate": "-----BEGIN...", "adapter": "default"}}
- *   {"ok": true, "result": {...}}
- *   {"ok": false, "status": "EXISTS", "text": "..."}
+ *   {"method": "POST", "path": "/api/v2/kmipd/adapter/show", "body": "{\"name\":\"default\"}",
+ *    "headers": {"prefer": "return=representation"}}
+ *   {"status": 200, "body": "{\"name\":\"default\",...}", "headers": {"correlation-id": "..."}}
  *
- * Who is on the other side is known from the kernel (SO_PEERCRED), not from what it says. No key
- * material goes through it in either direction.
+ * "path" may have a query behind '?'; "body" and "headers" may be left out. The headers Authorization
+ * and Bluemix-Instance are not needed: who is on the other side is known from the kernel
+ * (SO_PEERCRED), not from what it says.
  */
 #ifndef KMIPD_IPC_IPC_H
 #define KMIPD_IPC_IPC_H
@@ -18,7 +20,7 @@
 
 #include "base/error.h"
 
-#define IPC_MESSAGE_MAX (4u << 20) /* bytes of one JSON text */
+#define IPC_MESSAGE_MAX (24u << 20) /* bytes of one JSON text: an answer of 16 MiB, quoted */
 
 /*
  * Listens at `path`, readable and writable for the owner alone; what stood there before is removed,
@@ -37,6 +39,10 @@ struct ipc_peer {
 
 /* Who connected. */
 enum status ipc_peer(int socket, struct ipc_peer *ret_peer) MUST_USE;
+
+/* From now on memory of JSON is wiped when it is freed: bodies may carry key material. Once, before
+ * the process makes its first JSON value. */
+void ipc_wipe_json(void);
 
 /* Sends one message within `milliseconds`. TOO_LARGE, TIMED_OUT, CLOSED, IO, NO_MEMORY. */
 enum status ipc_send(int socket, const json_t *message, int milliseconds) MUST_USE;

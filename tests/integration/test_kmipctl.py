@@ -56,9 +56,9 @@ def refused(server, *arguments, code=FAILED) -> str:
 def commands():
     """Every command in the table, as it is written: ("cert", "add")."""
     rows = re.findall(
-        r"^COMMAND\((\w+), (\w+),", (SOURCE / "def" / "control.def").read_text(), re.MULTILINE
+        r'^COMMAND\(\w+, \w+, "([a-z -]+)",', (SOURCE / "def" / "control.def").read_text(), re.M
     )
-    return [(name,) if group == "top" else (group, name) for group, name in rows]
+    return [tuple(words.split()) for words in rows]
 
 
 def connect(server, folder, name):
@@ -693,31 +693,44 @@ def framed(text: bytes) -> bytes:
     return struct.pack(">I", len(text)) + text
 
 
+def request(path, body, method="POST") -> bytes:
+    return framed(json.dumps({"method": method, "path": path, "body": body}).encode())
+
+
 @pytest.mark.parametrize(
-    "request_text",
+    "command, body",
     [
-        b'{"command":"bogus","arguments":{}}',
-        b'{"command":"audit tail","arguments":{}}',
-        b'{"command":7}',
-        b"{}",
-        b'{"command":"status"}',
-        b'{"command":"status","arguments":[]}',
-        b'{"command":"status","arguments":{"x":1}}',
-        b'{"command":"adapter show","arguments":{}}',
-        b'{"command":"adapter show","arguments":{"name":1}}',
-        b'{"command":"adapter show","arguments":{"name":"a\\u0001b"}}',
-        b'{"command":"object list","arguments":{"limit":-1}}',
-        b'{"command":"object find","arguments":{"attribute":"x=y"}}',
-        b'{"command":"cert add","arguments":{"file":"/etc/shadow"}}',
-        b'{"command":"cert add","arguments":{}}',
+        ("bogus", "{}"),
+        ("audit/bogus", "{}"),
+        ("status", "[]"),
+        ("status", "nonsense"),
+        ("status", '{"x":1}'),
+        ("status", '{"x":1,"x":2}'),
+        ("adapter/show", "{}"),
+        ("adapter/show", ""),
+        ("adapter/show", '{"name":1}'),
+        ("adapter/show", '{"name":"a\\u0001b"}'),
+        ("object/list", '{"limit":-1}'),
+        ("object/find", '{"attribute":"x=y"}'),
+        ("cert/add", '{"file":"/etc/shadow"}'),
+        ("cert/add", "{}"),
     ],
 )
-def test_wrong_requests_are_refused(kmipd, request_text):
-    answer = exchange(kmipd, framed(request_text))
+def test_wrong_requests_are_refused(kmipd, command, body):
+    answer = exchange(kmipd, request(f"/api/v2/kmipd/{command}", body))
     (length,) = struct.unpack(">I", answer[:4])
     answer = json.loads(answer[4 : 4 + length])
-    assert answer["ok"] is False and answer["text"] and answer["status"]
+    assert 400 <= answer["status"] < 500
+    assert json.loads(answer["body"])["resources"][0]["errorMsg"]
     kmipd.ctl("status")
+
+
+def test_the_socket_carries_the_whole_api(kmipd):
+    answer = exchange(kmipd, request("/api/v2/keys?limit=1", "", "GET"))
+    (length,) = struct.unpack(">I", answer[:4])
+    answer = json.loads(answer[4 : 4 + length])
+    assert answer["status"] == 200 and answer["headers"]["correlation-id"]
+    assert "collectionTotal" in json.loads(answer["body"])["metadata"]
 
 
 @pytest.mark.parametrize(
@@ -730,6 +743,10 @@ def test_wrong_requests_are_refused(kmipd, request_text):
         framed(b"[]"),
         framed(b"[" * 100000),
         framed(b'{"a":1,"a":2}'),
+        framed(b"{}"),
+        framed(b'{"method":"GET"}'),
+        framed(b'{"method":"BREW","path":"/api/v2/keys"}'),
+        framed(b'{"method":7,"path":7,"headers":7,"body":7}'),
         struct.pack(">I", 100) + b"{",
         framed(b"")[:4],
     ],
