@@ -442,9 +442,39 @@ def audit_log_inputs() -> Inputs:
     yield "swapped", lines[0] + lines[2] + lines[1]
 
 
+def keyprotect_inputs() -> Inputs:
+    """Answers of Key Protect and IAM, and JSON that is hard to read."""
+    version = '{"id":"00000000-0000-4000-8000-0000000000ab"}'
+    key = (
+        '{"type":"application/vnd.ibm.kms.key+json","id":"00000000-0000-4000-8000-0000000000ab",'
+        '"name":"vmware_kmip-\\u00e9","description":"said","state":5,"extractable":true,'
+        '"imported":true,"creationDate":"2026-01-02T03:04:05Z","deletionDate":'
+        '"2026-01-02T03:04:05.678+01:00","restoreAllowed":false,"keyVersion":%s,'
+        '"payload":"AAECAwQFBgc="}' % version
+    )
+    yield "key", f'{{"metadata":{{"collectionTotal":1}},"resources":[{key}]}}'.encode()
+    yield "keys", f'{{"metadata":{{"totalCount":2}},"resources":[{key},{key}]}}'.encode()
+    yield "none", b'{"metadata":{"collectionTotal":0}}'
+    yield "versions", f'{{"metadata":{{"totalCount":7}},"resources":[{version}]}}'.encode()
+    yield "action", (
+        '{"plaintext":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","ciphertext":"eyJh\\u003d",'
+        f'"keyVersion":{version},"rewrappedKeyVersion":{version}}}'
+    ).encode()
+    yield "token", b'{"access_token":"a.b-c_d","expires_in":3600,"expiration":1700000000}'
+    yield "refusal", (
+        b'{"metadata":{},"resources":[{"errorMsg":"Bad \\u001b AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
+        b'AAAAAAAAAAA=","reasons":[{"code":"INVALID_FIELD_ERR","status":400}]}]}'
+    )
+    yield "iam", b'{"errorCode":"BXNIM0415E","errorMessage":"Provided API key could not be found."}'
+    yield "values", b'[null,true,-0.5e+10,9223372036854775807,"\\ud83d\\ude00\\b\\/","",{},[]]'
+    yield "deep", b"[" * 40 + b"]" * 40
+    yield "time", b"2026-01-02T03:04:05.123456789-04:30"
+
+
 TARGETS = {
     "audit_line": audit_line_inputs,
     "audit_log": audit_log_inputs,
+    "keyprotect": keyprotect_inputs,
     "message": message_inputs,
     "request": request_inputs,
     "response": response_inputs,
