@@ -308,9 +308,9 @@ static const struct {
      "between changes TLS"},
     {CURLE_PEER_FAILED_VERIFICATION, WILL_NOT_PASS,
      "its certificate is not trusted, or is for another name: check the address; for a private CA or "
-     "a proxy that opens TLS, set ca_file"},
+     "a proxy that opens TLS, set ca-file"},
     {CURLE_SSL_CACERT_BADFILE, WILL_NOT_PASS,
-     "ca_file cannot be read, or has no certificates in PEM"},
+     "ca-file cannot be read, or has no certificates in PEM"},
     {CURLE_GOT_NOTHING, MAY_PASS, "the connection was closed without an answer"},
     {CURLE_SEND_ERROR, MAY_PASS, "the connection broke while the request was sent"},
     {CURLE_SEND_FAIL_REWIND, MAY_PASS, "the connection was closed without an answer"},

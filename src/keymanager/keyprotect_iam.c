@@ -190,7 +190,7 @@ static void read_token(struct kp_iam *iam)
         return;
     }
     buffer_reset(&iam->answer); /* it may have a token in it */
-    explain(iam, "the answer is no token: check iam_url, and that no proxy answers in its place");
+    explain(iam, "the answer is no token: check iam-url, and that no proxy answers in its place");
     end_fetch(iam, STATUS_KEY_MANAGER_UNAVAILABLE, PAUSE_FAILED);
 }
 
@@ -202,11 +202,11 @@ static void read_refusal(struct kp_iam *iam)
                    kp_answer_iam_refusal(buffer_bytes(&iam->answer), &refusal);
     if (refused) {
         explain(iam, "the API key is refused: was it, or the service ID, deleted or locked? Put a "
-                     "valid one into api_key_file");
+                     "valid one into api-key-file");
         end_fetch(iam, STATUS_ROOT_KEY_UNAVAILABLE, PAUSE_REFUSED);
         return;
     }
-    explain(iam, "no token was given: check iam_url, and the status page of the service");
+    explain(iam, "no token was given: check iam-url, and the status page of the service");
     if (kp_retry_is_worthwhile(http))
         try_again(iam);
     else

@@ -76,7 +76,7 @@ static enum status check(const struct keyprotect_options *options, struct error 
                          "last two colons");
     if (is_empty(options->api_key_file))
         return error_set(error, STATUS_INVALID_ARGUMENT,
-                         "api_key_file is missing: a file of mode 0600 with an API key of the "
+                         "api-key-file is missing: a file of mode 0600 with an API key of the "
                          "service ID");
     if ((options->key_ring != NULL && !is_identifier(options->key_ring, RING_MAX)) ||
         (options->record_key_ring != NULL && !is_identifier(options->record_key_ring, RING_MAX)))
@@ -132,7 +132,7 @@ enum status kp_options_copy(const struct keyprotect_options *options,
     if (status == STATUS_OK)
         status = kp_url_copy("url", options->url, &url, error);
     if (status == STATUS_OK)
-        status = kp_url_copy("iam_url",
+        status = kp_url_copy("iam-url",
                              is_empty(options->iam_url) ? KEYPROTECT_IAM_URL : options->iam_url,
                              &iam_url, error);
     copy.url = url;

@@ -2,17 +2,19 @@
 """The client of Key Protect against a stand-in for the service, and against what may go wrong."""
 
 import base64
+import contextlib
 import json
 import os
+import socket
 import subprocess
+import threading
 import time
 import uuid
-from pathlib import Path
 
 import pytest
 
 from tests.support.certificates import self_signed
-from tests.support.keyprotect import Answer, KeyProtect
+from tests.support.keyprotect import Answer, Key, KeyProtect, Refused
 from tests.support.paths import tool
 
 OBJECT, ADAPTER = str(uuid.uuid4()), str(uuid.uuid4())
@@ -268,8 +270,6 @@ def test_records(open_tool, service):
 
 @pytest.mark.parametrize("search_max", [5000, 100])
 def test_long_lists_are_whole(client, service, search_max):
-    from tests.support.keyprotect import Key
-
     service.search_max, service.page_max = search_max, 300
     for i in range(1000):
         service._add(Key(f"vmware_kmip-{i}", True, b"x"))
@@ -280,8 +280,6 @@ def test_long_lists_are_whole(client, service, search_max):
 
 
 def test_a_list_that_changes_is_not_believed(client, service):
-    from tests.support.keyprotect import Key
-
     service.page_max = 300
     keys = sorted((service._add(Key(f"vmware_kmip-{i}", True, b"x")) for i in range(900)), key=lambda key: key.id)
 
@@ -385,8 +383,6 @@ def test_an_api_key_that_others_can_read_is_not_used(client, service):
 
 
 def refusal(status: int, code: str) -> Answer:
-    from tests.support.keyprotect import Refused
-
     body = json.dumps(Refused(status, code, "The message").body()).encode()
     return Answer(status, body, type="application/json")
 
@@ -526,8 +522,6 @@ def test_a_root_key_out_of_service(client, service, state, code, status):
 
 
 def test_a_standard_key_is_no_root_key(client, service):
-    from tests.support.keyprotect import Key
-
     key = service._add(Key("standard", True))
     assert client("wrap", **place(key, plaintext=PLAINTEXT))["status"] == "ROOT_KEY_UNAVAILABLE"
     assert client("info", root_key=key.id)["status"] == "ROOT_KEY_UNAVAILABLE"
@@ -634,7 +628,7 @@ def test_check_says_what_is_wrong(tmp_path, service, open_tool):
     assert "resolved" in text(url="https://no-such-host.invalid")
     assert "not trusted" in text(ca_file=stranger)
     assert "another name" in text(url=service.url.replace("localhost", "127.0.0.1"), iam_url=service.url)
-    assert "ca_file" in text(ca_file=tmp_path / "missing")
+    assert "ca-file" in text(ca_file=tmp_path / "missing")
     assert "Manager" in text(instance=str(uuid.uuid4()))
     assert "proxy" in text(proxy="http://no-such-host.invalid:3128")
     service.fault("GET /api/v2/keys", answer=lambda a: Answer(200, b"<html>", type="text/html"))
@@ -650,7 +644,7 @@ def test_check_says_what_is_wrong(tmp_path, service, open_tool):
         ({"url": ""}, "url"),
         ({"instance": "x"}, "GUID"),
         ({"key_ring": "a\r\nb"}, "key ring"),
-        ({"api_key_file": ""}, "api_key_file"),
+        ({"api_key_file": ""}, "api-key-file"),
     ],
 )
 def test_options_that_are_wrong(service, change, text):
@@ -671,6 +665,55 @@ def test_texts_have_no_secrets(client, service):
     assert "correlation id" in answer["text"]
     for one in (secret, token, "\x1b", "\n"):
         assert one not in answer["text"]
+
+
+class Proxy:
+    """Lets CONNECT through, and counts."""
+
+    def __enter__(self) -> "Proxy":
+        self.seen = []
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.socket.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._serve, args=self.socket.accept()[:1], daemon=True).start()
+
+    def _serve(self, client) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(4096)
+        target = head.split(b" ")[1].decode()
+        self.seen.append(target)
+        host, _, port = target.rpartition(":")
+        server = socket.create_connection((host, int(port)))
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
+        self._pass(client, server)
+
+    @staticmethod
+    def _pass(source, target) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_through_a_proxy(open_tool, service):
+    with Proxy() as proxy:
+        client = open_tool(proxy=proxy.url)
+        key = service.add_root_key()
+        assert unwrap(client, key, wrap(client, key))["plaintext"] == PLAINTEXT
+        assert set(proxy.seen) == {f"localhost:{service.port}"}
 
 
 def test_the_environment_does_not_matter(service, monkeypatch):
