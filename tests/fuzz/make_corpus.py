@@ -6,6 +6,7 @@ They are made here: conversations in every version; and, where the test vectors 
 checkout, the recorded requests of vCenter and the OASIS cases.
 """
 
+import struct
 import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
@@ -471,10 +472,55 @@ def keyprotect_inputs() -> Inputs:
     yield "time", b"2026-01-02T03:04:05.123456789-04:30"
 
 
+def keyholder_frame(message: int, body: bytes = b"", code: int = 1, flags: int = 0) -> bytes:
+    return struct.pack(">IBBBBQq", len(body), message, code, flags, 0, message, 0) + body
+
+
+def keyholder_inputs() -> Inputs:
+    """Requests of each kind, in the order of a root key's life; answers; settings."""
+    identifier, now = bytes(range(16)), struct.pack(">q", 1700000000000)
+    binding, blob = bytes(32) + identifier, b"KWK\1\0\0\0\1" + bytes(120)
+    create = keyholder_frame(6, identifier + now + b"\4name" + b"\xff")
+    changes = [
+        keyholder_frame(7, identifier + struct.pack(">I", 1) + now + b"\xff"),
+        keyholder_frame(8, identifier + struct.pack(">I", 2)),
+        keyholder_frame(8, identifier + struct.pack(">I", 1)),
+        keyholder_frame(9, identifier + now),
+        keyholder_frame(10, identifier),
+        keyholder_frame(9, identifier + now),
+        keyholder_frame(11, identifier),
+    ]
+    questions = [
+        keyholder_frame(2, code=0),
+        keyholder_frame(12, identifier),
+        keyholder_frame(13),
+        keyholder_frame(14, blob),
+        keyholder_frame(15),
+    ]
+    wraps = [keyholder_frame(3, binding + bytes(32))] + [
+        keyholder_frame(message, binding + blob, flags=flags)
+        for message in (4, 5)
+        for flags in (0, 1)
+    ]
+    yield "life", create + b"".join(wraps + questions + changes + questions)
+    yield "import", keyholder_frame(6, identifier + now + b"\xff\x18" + bytes(24))
+    for number, frame in enumerate(wraps + questions + changes):
+        yield f"after_create_{number}", create + frame
+    yield "other_manager", keyholder_frame(12, identifier, code=2)
+    yield "unknown", keyholder_frame(99, b"body")
+    info = identifier + struct.pack(">IIIqqq", 1, 2, 1, 1, 2, 0)
+    yield "answers", keyholder_frame(13, info * 3, flags=2) + keyholder_frame(13, info)
+    yield "unwrapped", keyholder_frame(4, struct.pack(">I", 32) + bytes(32) + blob)
+    yield "refused", struct.pack(">IBBBBQq", 4, 4, 0, 0, 0, 7, 5) + b"text"
+    numbers = struct.pack(">QQQIIBB", 1 << 20, 20000, 1000000, 1, 8, 1, 0)
+    yield "settings", numbers + b"\0/state/keys\0/state/key\0\0\0/lib/hsm.so\0token\0pin\0"
+
+
 TARGETS = {
     "audit_line": audit_line_inputs,
     "audit_log": audit_log_inputs,
     "keyprotect": keyprotect_inputs,
+    "keyholder": keyholder_inputs,
     "message": message_inputs,
     "request": request_inputs,
     "response": response_inputs,
