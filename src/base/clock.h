@@ -14,7 +14,7 @@ struct clock {
     /* Wall-clock milliseconds since 1970. */
     int64_t (*read)(struct clock *clock);
     _Atomic int64_t latest; /* the largest value handed out */
-    int64_t test_time;      /* what a clock of clock_init_test() reads; set it freely */
+    _Atomic int64_t test_time; /* what a clock of clock_init_test() reads; set it freely */
 };
 
 /* The system's clock. */

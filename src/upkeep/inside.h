@@ -132,6 +132,8 @@ struct rewrap {
     int64_t not_before;  /* monotonic */
     int64_t back_off;
     int64_t saved;       /* monotonic */
+    int64_t slice;       /* monotonic: when the present slice of time began */
+    unsigned slice_objects;
 };
 
 /* Loads what is saved for all adapters. */

@@ -18,6 +18,8 @@
 #include "upkeep/inside.h"
 
 #define COMMITS_MAX   64 /* of one adapter in flight: more would hold up clients' commits */
+#define SLICE         10 /* milliseconds, in which so many objects are begun at most: */
+#define SLICE_OBJECTS 100 /* 10,000 a second take a tenth of a processor, and clients the rest */
 #define JOBS_DEFAULT  32
 #define ATTEMPTS_MAX  20
 #define SAMPLE_PERIOD 1000
@@ -199,6 +201,7 @@ static void submit(struct item *item, enum item_stage stage, enum keymanager_tas
         item->job.plaintext = item->key; /* lent */
     buffer_init(&item->job.ret_wrapped, KEYMANAGER_PLAINTEXT_MAX + WRAPPED_OVERHEAD_MAX);
     item->rewrap->jobs++;
+    item->rewrap->slice_objects += stage == ITEM_REWRAP || stage == ITEM_UNWRAP;
     keymanager_submit(keymanager, &item->job);
 }
 
@@ -668,6 +671,16 @@ static void sample(struct upkeep *upkeep, struct rewrap *rewrap, int64_t now)
     (void)pthread_mutex_unlock(&upkeep->lock);
 }
 
+/* False: enough was begun in this slice of time. */
+static bool has_time(struct rewrap *rewrap, int64_t now)
+{
+    if (now - rewrap->slice >= SLICE) {
+        rewrap->slice = now;
+        rewrap->slice_objects = 0;
+    }
+    return rewrap->slice_objects < SLICE_OBJECTS;
+}
+
 /* Works off a pass as far as there is room. */
 static int64_t walk(struct upkeep *upkeep, struct rewrap *rewrap, int64_t now)
 {
@@ -676,7 +689,7 @@ static int64_t walk(struct upkeep *upkeep, struct rewrap *rewrap, int64_t now)
     if (!is_ready(upkeep, rewrap))
         return now + upkeep->times.tick;
     while (!atomic_load(&upkeep->stopping) && has_room(upkeep, rewrap) &&
-           rewrap->not_before <= now && take_next(upkeep, rewrap))
+           has_time(rewrap, now) && rewrap->not_before <= now && take_next(upkeep, rewrap))
         continue;
     sample(upkeep, rewrap, now);
     if (rewrap->not_before > now)
@@ -688,7 +701,7 @@ static int64_t walk(struct upkeep *upkeep, struct rewrap *rewrap, int64_t now)
     }
     if (now - rewrap->saved >= upkeep->times.save)
         save(upkeep, rewrap);
-    return now + upkeep->times.tick;
+    return ended || !has_room(upkeep, rewrap) ? now + upkeep->times.tick : rewrap->slice + SLICE;
 }
 
 static void set_gone(struct upkeep *upkeep, struct rewrap *rewrap, bool gone)

@@ -2,10 +2,10 @@
 /*
  * What goes on in the background for root keys, wrapped keys and records (docs/root-keys.md,
  * "Upkeep"): a thread, and one more for each key manager, beside the service and never in its way.
- * All functions may be called from
- * any thread; those that take a root key or an adapter do what is asked durably and leave what takes
- * long to the thread. Whoever calls writes the audit record of the act; the thread writes those of
- * what it does by itself (event "server": rewrap finished, object withdrawn, root key lost).
+ * All functions may be called from any thread; those that take a root key or an adapter do what is
+ * asked durably and leave what takes long to the threads. Whoever calls writes the audit record of
+ * the act; the threads write those of what they do by themselves (event "server": rewrap finished,
+ * object withdrawn, root key lost).
  */
 #ifndef KMIPD_UPKEEP_UPKEEP_H
 #define KMIPD_UPKEEP_UPKEEP_H
