@@ -59,7 +59,7 @@ static int group_set_up(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[2 * SUITE_TESTS_MAX];
+    static struct CMUnitTest tests[2 * SUITE_TESTS_MAX];
     size_t count = 0;
     keymanager_suite_add(tests, &count, &by_gcm);
     keymanager_suite_add(tests, &count, &by_key_wrap);
