@@ -53,6 +53,7 @@ static void close_all(struct keymanager *keymanager)
     kp_work_close(kp);
     kp_iam_close(&kp->iam);
     kp_http_close(&kp->http);
+    (void)pthread_mutex_destroy(&kp->rotating);
     (void)pthread_mutex_destroy(&kp->versions.mutex);
     (void)pthread_cond_destroy(&kp->finished);
     (void)pthread_mutex_destroy(&kp->mutex);
@@ -87,7 +88,8 @@ static bool make_locks(struct kp *kp)
 {
     return pthread_mutex_init(&kp->mutex, NULL) == 0 &&
            pthread_cond_init(&kp->finished, NULL) == 0 &&
-           pthread_mutex_init(&kp->versions.mutex, NULL) == 0;
+           pthread_mutex_init(&kp->versions.mutex, NULL) == 0 &&
+           pthread_mutex_init(&kp->rotating, NULL) == 0;
 }
 
 static enum status open_parts(struct kp *kp, struct error *error)

@@ -180,6 +180,7 @@ struct kp {
     struct kp_queue in_jobs[2];
     struct kp_call *in_calls, **in_last_call;
     bool stopping;
+    pthread_mutex_t rotating; /* one rotation at a time */
 };
 
 static inline struct kp *kp_of(struct keymanager *keymanager)

@@ -229,7 +229,8 @@ static enum status read_blob(struct kp_slot *slot)
     struct envelope envelope;
     struct kp_wrapped_key key;
     enum status status = envelope_read(job->wrapped.blob, &job->binding, &envelope);
-    if (status == STATUS_OK && envelope.code != slot->kp->keymanager.code)
+    if (status == STATUS_OK &&
+        (envelope.code != slot->kp->keymanager.code || envelope.version != 0))
         status = STATUS_UNWRAP_FAILED;
     if (status == STATUS_OK)
         status = kp_wrapped_key_read(envelope.wrapped_key, &key);

@@ -328,9 +328,9 @@ static enum status check_rotation(struct kp *kp, const struct uuid *root_key, ui
     struct root_key_info info = {0};
     enum status status = find_info(kp, root_key, &info, error);
     if (status != STATUS_OK)
-        return status;
+        return status == STATUS_NOT_FOUND ? STATUS_ROOT_KEY_UNAVAILABLE : status;
     if (info.state != ROOT_KEY_ACTIVE)
-        return error_set(error, STATUS_CONFLICT, "the root key is not active");
+        return error_set(error, STATUS_ROOT_KEY_UNAVAILABLE, "the root key is not active");
     if (info.version != from)
         return error_set(error, STATUS_CONFLICT,
                          "the root key has %u versions, not %u: it was rotated meanwhile",
@@ -342,14 +342,12 @@ static enum status check_rotation(struct kp *kp, const struct uuid *root_key, ui
     return STATUS_OK;
 }
 
-enum status kp_rotate(struct keymanager *keymanager, const struct uuid *root_key, uint32_t from,
-                      const struct secret *material, int64_t now, struct error *error)
+static enum status rotate(struct kp *kp, const struct uuid *root_key, uint32_t from,
+                          const struct secret *material, struct error *error)
 {
-    struct kp *kp = kp_of(keymanager);
     struct rotation rotation = {.material = material};
     struct uuid newest;
     uint32_t count;
-    (void)now;
     enum status status = check_rotation(kp, root_key, from, material, error);
     if (status != STATUS_OK)
         return status;
@@ -370,11 +368,25 @@ enum status kp_rotate(struct keymanager *keymanager, const struct uuid *root_key
     return status;
 }
 
+enum status kp_rotate(struct keymanager *keymanager, const struct uuid *root_key, uint32_t from,
+                      const struct secret *material, int64_t now, struct error *error)
+{
+    struct kp *kp = kp_of(keymanager);
+    (void)now;
+    /* Or two at once would both find the version that they know. */
+    (void)pthread_mutex_lock(&kp->rotating);
+    enum status status = rotate(kp, root_key, from, material, error);
+    (void)pthread_mutex_unlock(&kp->rotating);
+    return status;
+}
+
 /* What 409 means depends on the state it is in: fine if that is the one that is wanted. */
 static enum status settle(struct kp *kp, const struct uuid *root_key, const struct kp_call *call,
                           enum root_key_state wanted, struct error *error)
 {
     struct kp_key key;
+    if (call->status == STATUS_NOT_FOUND)
+        return STATUS_ROOT_KEY_UNAVAILABLE;
     if (call->status != STATUS_CONFLICT)
         return call->status;
     if (strcmp(call->refusal.code, "REQ_TOO_EARLY_ERR") == 0)

@@ -294,6 +294,16 @@ def test_a_list_that_changes_is_not_believed(client, service):
     assert len(client("records", prefix="vmware_kmip-")["records"]) == 800
 
 
+def test_it_keeps_what_every_key_manager_promises(service):
+    service.fault("DELETE .*/purge", times=10**6, instead=refusal(403, ""))
+    arguments = [f"{name}={value}" for name, value in options_for(service).items()]
+    done = subprocess.run(
+        [str(tool("keyprotect_conformance")), *arguments], timeout=120,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, "\n".join(line for line in done.stdout.splitlines() if " OK " not in line)
+
+
 # ---- Tokens
 
 

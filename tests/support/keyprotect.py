@@ -464,24 +464,34 @@ class KeyProtect:
         assert all(len(text) <= 255 for text in said.get("aad", []))
         return json.dumps(said.get("aad", [])).encode() if self.aad_works else b""
 
+    @staticmethod
+    def _outer(sealed: str, nonce: str, version: str) -> str:
+        outer = {"ciphertext": sealed, "iv": nonce, "version": "4.0.0", "handle": version}
+        return b64(json.dumps(outer).encode())
+
     def _seal(self, key: Key, plaintext: bytes, said: dict) -> dict:
         version, material = key.versions[-1]
         nonce = os.urandom(12)
         sealed = AESGCM(hashlib.sha256(material).digest()).encrypt(nonce, plaintext, self._aad(said))
-        outer = {"ciphertext": b64(sealed), "iv": b64(nonce), "version": "4.0.0", "handle": version}
-        return {"ciphertext": b64(json.dumps(outer).encode()), "keyVersion": {"id": version}}
+        return {
+            "ciphertext": self._outer(b64(sealed), b64(nonce), version),
+            "keyVersion": {"id": version},
+        }
 
     def _open(self, key: Key, said: dict) -> Tuple[str, bytes]:
         try:
-            outer = json.loads(base64.b64decode(said["ciphertext"], validate=True))
+            text = base64.b64decode(said["ciphertext"], validate=True)
+            outer = json.loads(text)
             material = dict(key.versions)[outer["handle"]]
-        except (ValueError, KeyError):
+            if self._outer(outer["ciphertext"], outer["iv"], outer["handle"]) != said["ciphertext"]:
+                raise ValueError("changed")
+        except (ValueError, KeyError, TypeError):
             raise Refused(422, "UNPROCESSABLE_CIPHERTEXT_ERR", "Unprocessable") from None
         cipher = AESGCM(hashlib.sha256(material).digest())
-        sealed = base64.b64decode(outer["ciphertext"])
         try:
-            return outer["handle"], cipher.decrypt(base64.b64decode(outer["iv"]), sealed, self._aad(said))
-        except InvalidTag:
+            sealed, nonce = (base64.b64decode(outer[name], validate=True) for name in ("ciphertext", "iv"))
+            return outer["handle"], cipher.decrypt(nonce, sealed, self._aad(said))
+        except (InvalidTag, ValueError):
             raise Refused(400, "INVALID_FIELD_ERR", "Bad Request: ciphertext") from None
 
     def _wrap(self, key: Key, request: Request) -> Answer:

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/hex.h"
 #include "keymanager/keyprotect.h"
+#include "options.h"
 
 #define BYTES_MAX (1 << 20)
 
@@ -432,48 +433,6 @@ static void answer_line(const char *line)
     json_decref((json_t *)talk.command);
 }
 
-static struct keyprotect_options options = {.code = KEYMANAGER_KEY_PROTECT};
-
-static const struct {
-    const char *name;
-    const char **text;
-    int64_t *time;
-    uint32_t *number;
-} settings[] = {
-    {"url", &options.url, NULL, NULL},
-    {"iam_url", &options.iam_url, NULL, NULL},
-    {"instance", &options.instance, NULL, NULL},
-    {"key_ring", &options.key_ring, NULL, NULL},
-    {"record_key_ring", &options.record_key_ring, NULL, NULL},
-    {"api_key_file", &options.api_key_file, NULL, NULL},
-    {"ca_file", &options.ca_file, NULL, NULL},
-    {"proxy", &options.proxy, NULL, NULL},
-    {"connect_timeout", NULL, &options.connect_timeout, NULL},
-    {"try_timeout", NULL, &options.try_timeout, NULL},
-    {"job_timeout", NULL, &options.job_timeout, NULL},
-    {"connections_max", NULL, NULL, &options.connections_max},
-    {"retries", NULL, NULL, &options.retries},
-};
-
-static bool take_setting(const char *argument)
-{
-    for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
-        size_t size = strlen(settings[i].name);
-        if (strncmp(argument, settings[i].name, size) != 0 || argument[size] != '=')
-            continue;
-        const char *value = argument + size + 1;
-        if (settings[i].text != NULL)
-            *settings[i].text = value;
-        else if (settings[i].time != NULL)
-            *settings[i].time = strtol(value, NULL, 10);
-        else
-            *settings[i].number = (uint32_t)strtoul(value, NULL, 10);
-        return true;
-    }
-    (void)fprintf(stderr, "keymanager_tool: %s is no option\n", argument);
-    return false;
-}
-
 /* The last line but the answers: how much processor time it took. */
 static void print_usage(void)
 {
@@ -487,11 +446,12 @@ static void print_usage(void)
 
 int main(int count, char **arguments)
 {
+    struct keyprotect_options options = {.code = KEYMANAGER_KEY_PROTECT};
     struct error error = {0};
     char *line = NULL;
     size_t room = 0;
     for (int i = 1; i < count; i++)
-        if (!take_setting(arguments[i]))
+        if (!tool_option(&options, arguments[i]))
             return 2;
     enum status status = secret_heap_init(1 << 22, &error);
     if (status == STATUS_OK)

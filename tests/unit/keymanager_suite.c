@@ -345,6 +345,8 @@ static void test_tampering(void **state)
     struct buffer blob;
     wrap(suite, &binding, &blob);
     for (size_t i = 0; i < blob.size; i++) {
+        if (i >= suite->provider->hint && i - suite->provider->hint < suite->provider->hint_size)
+            continue;
         blob.data[i] ^= (uint8_t)(1 << i % 8);
         assert_spoilt(suite, &binding, buffer_bytes(&blob));
         blob.data[i] ^= (uint8_t)(1 << i % 8);

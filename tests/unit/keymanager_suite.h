@@ -24,6 +24,7 @@ struct suite_provider {
     bool own_identifiers; /* a wish's identifier is ignored */
     bool cannot_purge;
     bool cannot_import;
+    size_t hint, hint_size; /* bytes of a blob that nothing is opened by */
 };
 
 #define SUITE_TESTS_MAX 32
