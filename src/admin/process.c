@@ -289,6 +289,15 @@ static int fail(struct process *process, const struct error *error)
     return 1;
 }
 
+/* What a terminal or a service manager sends to all processes of a group: kmipd decides when this
+ * one ends. */
+static void ignore_signals(void)
+{
+    static const int signals[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+    for (size_t i = 0; i < ARRAY_COUNT(signals); i++)
+        (void)signal(signals[i], SIG_IGN);
+}
+
 int admin_process(void)
 {
     static struct process process;
@@ -296,7 +305,7 @@ int admin_process(void)
     struct error error = {0};
     int listener;
     prepare_memory();
-    (void)signal(SIGPIPE, SIG_IGN);
+    ignore_signals();
     buffer_init(&payload, LINK_IDENTITY_MAX + 64);
     buffer_init(&process.frame, LINK_FRAME_MAX);
     if (!receive_setup(&payload, &listener) ||

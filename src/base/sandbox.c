@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
+#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -24,23 +25,42 @@
 
 static enum status leave_root(struct error *error)
 {
+    int death_signal = 0;
     if (geteuid() != 0)
         return STATUS_OK;
+    (void)prctl(PR_GET_PDEATHSIG, &death_signal);
     if (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 ||
         setresuid(NOBODY, NOBODY, NOBODY) != 0)
         return error_set_errno(error, STATUS_IO, errno, "cannot become the user nobody");
+    /* A change of user takes it away (prctl(2)). */
+    if (prctl(PR_SET_PDEATHSIG, death_signal) != 0)
+        return error_set_errno(error, STATUS_IO, errno, "cannot be made to end with its parent");
     return STATUS_OK;
+}
+
+/* Whether there are none already: then a service manager may refuse the call that drops them. */
+static bool has_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    if (syscall(SYS_capget, &header, sets) != 0)
+        return true;
+    uint32_t all = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(sets); i++)
+        all |= sets[i].effective | sets[i].permitted | sets[i].inheritable;
+    return all != 0;
 }
 
 static enum status drop_capabilities(struct error *error)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[2] = {{0}};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
     /* What cannot be dropped from the bounding set, for want of CAP_SETPCAP, is of no use either. */
     for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0;
          capability++)
         (void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
-    if (syscall(SYS_capset, &header, none) != 0)
+    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    if (has_capabilities() && syscall(SYS_capset, &header, none) != 0)
         return error_set_errno(error, STATUS_IO, errno, "cannot give up capabilities");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return error_set_errno(error, STATUS_IO, errno, "cannot set no_new_privs");
@@ -87,15 +107,20 @@ static const char *const common_calls[] = {
     "getrandom", "uname", "sysinfo", "getuid", "geteuid", "getgid", "getegid",
 };
 
-static int allow(scmp_filter_ctx filter, const char *const *names, size_t count)
+/* What libraries try now and then, and can do without: refused, and no reason to end. */
+static const char *const refused_calls[] = {
+    "open", "openat", "stat", "lstat", "statx", "access", "faccessat", "faccessat2", "readlink",
+    "readlinkat", "socket", "prctl", "getrlimit", "prlimit64",
+};
+
+static int add(scmp_filter_ctx filter, uint32_t action, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         int number = seccomp_syscall_resolve_name(names[i]);
-        int result = number == __NR_SCMP_ERROR
-                         ? 0
-                         : seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
-        /* -EDOM: a call that this architecture does not have. */
-        if (result != 0 && result != -EDOM)
+        int result =
+            number == __NR_SCMP_ERROR ? 0 : seccomp_rule_add(filter, action, number, 0);
+        /* -EDOM: a call that this architecture does not have; -EEXIST: one that is allowed. */
+        if (result != 0 && result != -EDOM && result != -EEXIST)
             return result;
     }
     return 0;
@@ -109,9 +134,11 @@ static enum status filter_calls(const struct sandbox_options *options, struct er
     if (result == 0)
         result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     if (result == 0)
-        result = allow(filter, common_calls, ARRAY_COUNT(common_calls));
+        result = add(filter, SCMP_ACT_ALLOW, common_calls, ARRAY_COUNT(common_calls));
     if (result == 0)
-        result = allow(filter, options->system_calls, options->system_call_count);
+        result = add(filter, SCMP_ACT_ALLOW, options->system_calls, options->system_call_count);
+    if (result == 0)
+        result = add(filter, SCMP_ACT_ERRNO(EPERM), refused_calls, ARRAY_COUNT(refused_calls));
     if (result == 0)
         result = seccomp_load(filter);
     seccomp_release(filter);

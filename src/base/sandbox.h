@@ -14,7 +14,8 @@
  * In this order: another user (nobody, 65534) where the process is root's, unless `keep_user`; no
  * capabilities; no_new_privs; no files (Landlock, where the kernel has it), unless `keep_files`; and
  * only the system calls of common use (memory, time, threads, signals, reading and writing what is
- * open) and those of `system_calls`: any other one ends the process (SIGSYS).
+ * open) and those of `system_calls`. Opening files and sockets is refused (EPERM), since libraries
+ * try; any other call ends the process (SIGSYS).
  *
  * The filter is for all threads that there are. STATUS_IO with a text: it could not be done, and the
  * process must not go on. With AddressSanitizer there is no filter and no Landlock: it needs calls

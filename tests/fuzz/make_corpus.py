@@ -516,7 +516,128 @@ def keyholder_inputs() -> Inputs:
     yield "settings", numbers + b"\0/state/keys\0/state/key\0\0\0/lib/hsm.so\0token\0pin\0"
 
 
+# ---- The administration API
+
+API_KEY = "urn:ibm:params:oauth:grant-type:apikey"
+
+
+def envelope(kind: str, *resources: dict) -> str:
+    import json
+
+    metadata = {
+        "collectionType": f"application/vnd.ibm.kms.{kind}+json",
+        "collectionTotal": len(resources),
+    }
+    return json.dumps({"metadata": metadata, "resources": list(resources)})
+
+
+def said(line: str, body: str = "", **headers: str) -> bytes:
+    lines = [line, *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
+    return ("\n".join(lines) + "\n\n" + body).encode() + b"\0"
+
+
+def make_key(**fields) -> bytes:
+    resource = {"type": "application/vnd.ibm.kms.key+json", "name": "fuzz", "extractable": False}
+    return said("M POST /api/v2/keys", envelope("key", {**resource, **fields}))
+
+
+def api_request_inputs() -> Inputs:
+    key = "/api/v2/keys/{KEY}"
+    actions = f"{key}/actions"
+    rotation = {"type": "application/vnd.ibm.kms.policy+json", "rotation": {"interval_month": 3}}
+    dual = {"policy_type": "dualAuthDelete", "policy_data": {"enabled": True}}
+    access = {"enabled": True, "attributes": {"create_root_key": True, "enforce_token": False}}
+    yield "token", said("- POST /identity/token", f"grant_type={API_KEY}&apikey=kmipd_x")
+    yield "public", said("- GET /identity/keys") + said("- HEAD /identity/keys/")
+    yield "strangers", b"".join(
+        said("- GET /api/v2/keys", authorization=value, peer=f"192.0.2.{number}:1")
+        for number, value in enumerate(["", "Bearer a.b.c", "Bearer eyJhbGciOiJub25lIn0.e30."])
+    )
+    yield "wrap", make_key() + b"".join(
+        said(f"M POST {actions}/{action}", body)
+        for action, body in [
+            ("wrap", "{}"),
+            ("wrap", '{"plaintext":"AAAAAAAAAAAAAAAAAAAAAA==","aad":["a","b"]}'),
+            ("unwrap", '{"ciphertext":"eyJjaXBoZXJ0ZXh0IjoiIn0=","AAD":["a"]}'),
+            ("rewrap", '{"ciphertext":"AAAA"}'),
+            ("rotate", "null"),
+        ]
+    )
+    yield "life", make_key() + b"".join(
+        said(f"M POST {actions}/{action}", "null")
+        for action in ["disable", "enable", "setKeyForDeletion", "unsetKeyForDeletion", "sync"]
+    ) + said(f"M DELETE {key}?force=true", prefer="return=representation") + said(
+        f"M POST {key}/restore"
+    ) + said(f"M DELETE {key}/purge") + said(f"L GET {key}/versions?allKeyStates=true&totalCount=true")
+    yield "standard", make_key(extractable=True, payload="c2VjcmV0", tags=["a"]) + said(
+        f"M GET {key}"
+    ) + said(f"R GET {key}") + said(f"R GET {key}/metadata", key_ring="default")
+    yield "imported", make_key(payload="AAAAAAAAAAAAAAAAAAAAAA==") + said(
+        f"M POST {key}?action=rotate", '{"payload":"AAAAAAAAAAAAAAAAAAAAAQ=="}'
+    )
+    yield "lists", said("M GET /api/v2/keys?limit=2&offset=1&state=0,1,2&sort=-name") + said(
+        "M GET /api/v2/keys?search=not:exact:name:fuzz,&filter=%20creationDate=gte:%222020-01-01T00:00:00Z%22"
+    ) + said("M HEAD /api/v2/keys?extractable=false") + said("R GET /api/v2/keys")
+    yield "rings", said("M POST /api/v2/key_rings/ring") + said("M GET /api/v2/key_rings") + said(
+        "M DELETE /api/v2/key_rings/ring?force=true"
+    ) + make_key() + said(f"M PATCH {key}", '{"KeyRingID":"ring"}', key_ring="default")
+    yield "aliases", make_key(aliases=["one"]) + said(f"M POST {key}/aliases/two") + said(
+        "M GET /api/v2/keys/two"
+    ) + said(f"M DELETE {key}/aliases/two")
+    yield "policies", make_key() + said(
+        f"M PUT {key}/policies?policy=rotation", envelope("policy", rotation)
+    ) + said(f"M GET {key}/policies") + said(
+        "M PUT /api/v2/instance/policies", envelope("policy", dual)
+    ) + said(
+        "M PUT /api/v2/instance/policies?policy=keyCreateImportAccess",
+        envelope("policy", {"policy_type": "keyCreateImportAccess", "policy_data": access}),
+    ) + said("M GET /api/v2/instance/policies")
+    yield "import", said(
+        "M POST /api/v2/import_token", '{"expiration":300,"maxAllowedRetrievals":2}'
+    ) + said("M GET /api/v2/import_token")
+    yield "adapters", make_key() + said(
+        "M POST /api/v2/kmip_adapters",
+        envelope(
+            "kmip_adapter",
+            {"name": "fuzz", "profile": "native_1.0", "profile_data": {"crk_id": "{KEY}"}},
+        ),
+    ) + said("M GET /api/v2/kmip_adapters?limit=1&totalCount=true") + said(
+        "M GET /api/v2/kmip_adapters/default/kmip_objects?state=1,2"
+    ) + said("M GET /api/v2/kmip_adapters/default/certificates")
+    ids = "/api/v2/kmipd/service_ids"
+    grants = '{"grants":[{"role":"Reader","key_ring":"r"},{"role":"Manager"}]}'
+    yield "service-ids", said(f"L POST {ids}", '{"name":"x"}') + said(
+        f"M PUT {ids}/x/grants", grants
+    ) + said(f"M POST {ids}/x/api_keys", '{"name":"k"}') + said(f"M GET {ids}/x/api_keys") + said(
+        f"M DELETE {ids}/x/api_keys/k"
+    ) + said(f"M DELETE {ids}/x")
+
+
+def admin_link_inputs() -> Inputs:
+    def number(value: int) -> bytes:
+        return value.to_bytes(4, "big")
+
+    def run(value: bytes) -> bytes:
+        return number(len(value)) + value
+
+    def frame(kind: int, payload: bytes) -> bytes:
+        return number(len(payload)) + number(kind) + bytes(8) + payload
+
+    fields = [b"/api/v2/keys", b"limit=1", b"Bearer x", b"", b"c", b"", b"", b"", b"", b"p:1", b"{}"]
+    request = number(1) + b"".join(run(field) for field in fields)
+    answer = number(200) + number(0) * 2 + b"\xff" * 8
+    answer += b"".join(run(field) for field in [b"application/json", b"c", b"GET", b"{}"])
+    setup = b"".join(number(value) for value in [64, 1 << 20, 16384, 60, 6, 0])
+    identity = run(b"certificate") + run(b"key")
+    yield "setup", frame(1, setup + identity) + frame(2, identity)
+    yield "request", frame(5, request) * 2
+    yield "answer", frame(6, answer) + frame(3, b"") + frame(4, b"why")
+    yield "cut", frame(5, request)[:-3]
+
+
 TARGETS = {
+    "admin_link": admin_link_inputs,
+    "api_request": api_request_inputs,
     "audit_line": audit_line_inputs,
     "audit_log": audit_log_inputs,
     "keyprotect": keyprotect_inputs,
