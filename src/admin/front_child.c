@@ -26,6 +26,10 @@ static void become_child(const char *program, int link, pid_t parent)
     char *const environment[] = {NULL};
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
         _exit(EXEC_FAILED);
+    /* Without a controlling terminal nothing can be typed into it either (TIOCSTI). */
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (setsid() < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+        _exit(EXEC_FAILED);
     if (link == LINK_DESCRIPTOR ? fcntl(link, F_SETFD, 0) != 0 : dup2(link, LINK_DESCRIPTOR) < 0)
         _exit(EXEC_FAILED);
     if (close_range(LINK_DESCRIPTOR + 1, ~0u, 0) != 0)
