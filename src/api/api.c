@@ -106,6 +106,21 @@ static bool is_permitted(struct api_call *call)
     return permitted;
 }
 
+/* By the instance's policy on addresses, which does not concern who is on this machine. */
+static bool is_admitted(struct api_call *call)
+{
+    bool admitted = true;
+    enum status status = STATUS_OK;
+    if (!call->request->local)
+        status = admission_ask(&call->api->admission, call->context->kms, call->request->peer,
+                               &admitted);
+    if (status != STATUS_OK)
+        api_fail_status(call, status, NULL);
+    else if (!admitted)
+        api_fail(call, API_UNAUTHORIZED_ERR, NULL, NULL);
+    return status == STATUS_OK && admitted;
+}
+
 static bool is_blank(struct bytes text)
 {
     for (size_t i = 0; i < text.size; i++)
@@ -158,7 +173,8 @@ static void answer(struct api_call *call)
     if (!find_route(call))
         return;
     bool is_public = call->route->role == API_ROLE_PUBLIC;
-    if (!is_public && (!auth_identify(call) || !is_permitted(call) || !parse_body(call)))
+    if (!is_public && (!auth_identify(call) || !is_admitted(call) || !is_permitted(call) ||
+                       !parse_body(call)))
         return;
     carry_out(call);
     json_decref(call->body);
@@ -361,6 +377,7 @@ enum status api_open(const struct api_context *context, struct api **ret_api, st
     json_set_alloc_funcs(malloc, wipe_and_free);
     api->context = *context;
     strangers_init(&api->strangers);
+    admission_init(&api->admission);
     (void)pthread_mutex_init(&api->lock, NULL);
     (void)pthread_cond_init(&api->work, NULL);
     (void)pthread_cond_init(&api->finished, NULL);
@@ -413,5 +430,6 @@ void api_close(struct api *api)
     (void)pthread_cond_destroy(&api->work);
     (void)pthread_mutex_destroy(&api->lock);
     strangers_close(&api->strangers);
+    admission_free(&api->admission);
     free(api);
 }

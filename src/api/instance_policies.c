@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * GET and PUT /instance/policies, GET /instance/allowed_ip_port. Policies that say which keys may
- * be made, and what they begin with, are carried out here; metrics are kept as set. Those on
- * networks are refused when they would shut somebody out: where the API listens, and whom it lets
- * in, is said in kmipd.conf, and a policy that nobody carries out must not seem to be one.
+ * be made, what they begin with, and from where requests may come are carried out; metrics are
+ * kept as set. "private-only" is refused: on which networks the API listens is said in the
+ * configuration, and a policy that nobody carries out must not seem to be one.
  */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/admission.h"
 #include "api/keys.h"
 
 #define MONTHS_MAX 12
@@ -76,42 +76,25 @@ static bool read_network(struct api_call *call, const json_t *attributes,
     return true;
 }
 
-/* An address, perhaps with a length of its prefix. */
-static bool is_network(const char *text)
-{
-    char address[INET6_ADDRSTRLEN + 1];
-    uint8_t parsed[16];
-    size_t length = strcspn(text, "/");
-    if (length >= sizeof(address))
-        return false;
-    memcpy(address, text, length);
-    address[length] = '\0';
-    int bits = inet_pton(AF_INET, address, parsed) == 1    ? 32
-               : inet_pton(AF_INET6, address, parsed) == 1 ? 128
-                                                           : -1;
-    if (bits < 0 || text[length] == '\0')
-        return bits >= 0;
-    char *end;
-    long prefix = strtol(text + length + 1, &end, 10);
-    return text[length + 1] != '\0' && *end == '\0' && prefix >= 0 && prefix <= bits;
-}
-
+/* In a line for each network. */
 static bool read_addresses(struct api_call *call, const json_t *attributes,
                            struct kms_instance_policy *policy)
 {
     const json_t *list = api_member(attributes, "allowed_ip");
+    struct admission_network network;
+    size_t used = 0;
     if (!only_has(call, attributes, "allowed_ip"))
         return false;
-    bool good = json_is_array(list) && json_array_size(list) > 0 && json_array_size(list) <= 1000;
+    bool good = json_array_size(list) > 0 && json_array_size(list) <= ADMISSION_NETWORKS_MAX;
     for (size_t i = 0; good && i < json_array_size(list); i++) {
         const char *text = json_string_value(json_array_get(list, i));
-        good = text != NULL && is_network(text);
+        good = text != NULL && admission_parse(text, &network) &&
+               used + strlen(text) + 1 < sizeof(policy->text);
+        if (good)
+            used += (size_t)snprintf(policy->text + used, sizeof(policy->text) - used, "%s%s",
+                                     i > 0 ? "\n" : "", text);
     }
-    if (!good)
-        return refuse(call, "allowed_ip", "a list of IP addresses or networks");
-    api_fail_text(call, API_FEATURE_RESTRICTED_ERR, "field", "allowed_ip",
-                  "Who may connect to the API is set in the server's configuration");
-    return false;
+    return good || refuse(call, "allowed_ip", "a list of IP addresses or networks");
 }
 
 static bool read_access(struct api_call *call, const json_t *attributes,
@@ -160,6 +143,20 @@ static json_t *network_json(const struct kms_instance_policy *policy)
     return json_pack("{s:s}", "allowed_network", policy->text);
 }
 
+static json_t *addresses_json(const struct kms_instance_policy *policy)
+{
+    json_t *list = json_array();
+    for (const char *text = policy->text; list != NULL && *text != '\0';) {
+        size_t size = strcspn(text, "\n");
+        if (json_array_append_new(list, json_stringn(text, size)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+        text += size + (text[size] == '\n');
+    }
+    return list == NULL ? NULL : json_pack("{s:o}", "allowed_ip", list);
+}
+
 static json_t *access_json(const struct kms_instance_policy *policy)
 {
     json_t *object = json_object();
@@ -186,7 +183,7 @@ static const struct {
 } kinds[] = {
     {KMS_INSTANCE_ALLOWED_NETWORK, "allowedNetwork", true, true, read_network, network_json},
     {KMS_INSTANCE_DUAL_AUTH_DELETE, "dualAuthDelete", false, false, read_nothing, NULL},
-    {KMS_INSTANCE_ALLOWED_IP, "allowedIP", false, true, read_addresses, NULL},
+    {KMS_INSTANCE_ALLOWED_IP, "allowedIP", false, true, read_addresses, addresses_json},
     {KMS_INSTANCE_KEY_CREATE_IMPORT_ACCESS, "keyCreateImportAccess", false, false, read_access,
      access_json},
     {KMS_INSTANCE_METRICS, "metrics", false, false, read_nothing, NULL},

@@ -6,8 +6,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "api/strangers.h"
+#include "api/admission.h"
 #include "api/open.h"
+#include "api/strangers.h"
 
 struct auth;
 struct jwt;
@@ -26,6 +27,7 @@ struct api {
     struct jwt *jwt;   /* makes and verifies tokens */
     struct auth *auth; /* knows who had one lately */
     struct strangers strangers;
+    struct admission admission;
     /* Counts the changes of service IDs and API keys: what is known of them is of one number. */
     _Atomic uint64_t identities;
 

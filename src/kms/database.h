@@ -39,6 +39,7 @@ struct kms {
     struct db writer;
     bool refusing; /* what is on disk is unknown after a failed sync: reopen */
     struct kms_cache *cache;
+    _Atomic uint64_t instance_generation; /* any thread's */
     int lock_file;
     char *path;
 };

@@ -42,7 +42,14 @@ enum status kms_instance_policies_put(struct kms *kms, const struct kms_instance
                                       size_t count)
 {
     struct policies_change change = {policies, count};
-    return kms_write(kms, KMS_PLAIN, put_policies, &change);
+    enum status status = kms_write(kms, KMS_PLAIN, put_policies, &change);
+    (void)atomic_fetch_add(&kms->instance_generation, 1);
+    return status;
+}
+
+uint64_t kms_instance_policies_generation(struct kms *kms)
+{
+    return atomic_load(&kms->instance_generation);
 }
 
 static void read_policy(struct db_query *query, struct kms_instance_policy *ret_policy)

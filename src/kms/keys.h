@@ -293,6 +293,8 @@ struct kms_instance_policy {
 /* As kms_policies_put(). */
 enum status kms_instance_policies_put(struct kms *kms, const struct kms_instance_policy *policies,
                                       size_t count) MUST_USE;
+/* A number that is another one after every change of them. Never blocks. */
+uint64_t kms_instance_policies_generation(struct kms *kms);
 /* NOT_FOUND: it was never set. */
 enum status kms_instance_policy(struct kms *kms, enum kms_instance_policy_kind kind,
                                 struct kms_instance_policy *ret_policy) MUST_USE;

@@ -355,6 +355,7 @@ enum status kms_open(const char *path, bool create, struct kms **ret_kms, struct
     if (kms == NULL)
         return explain(error, STATUS_NO_MEMORY, path);
     kms->lock_file = -1;
+    atomic_init(&kms->instance_generation, 1);
     kms->waiting_end = &kms->waiting;
     (void)pthread_mutex_init(&kms->lock, NULL);
     (void)pthread_cond_init(&kms->written, NULL);

@@ -1141,6 +1141,8 @@ static void test_instance_policies(void **state)
         {"allowedNetwork", "{\"enabled\":false}", "INVALID_FIELD_ERR"},
         {"allowedIP", "{\"enabled\":true,\"attributes\":{\"allowed_ip\":[\"10.0.0.0/33\"]}}",
          "INVALID_FIELD_ERR"},
+        {"allowedIP", "{\"enabled\":true,\"attributes\":{\"allowed_ip\":[]}}", "INVALID_FIELD_ERR"},
+        {"allowedIP", "{\"enabled\":true}", "INVALID_FIELD_ERR"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
         set_instance_policy(bench, 400, wrong[i][0], wrong[i][1]);
@@ -1160,6 +1162,44 @@ static void test_instance_policies(void **state)
                 "/api/v2/instance/policies");
     expect(bench, 200, API_GET, NULL, "/api/v2/instance/allowed_ip_port");
     assert_int_equal(number_of(api_bench_resource(bench), "private_endpoint_port"), 8443);
+}
+
+static void test_addresses_that_the_instance_allows(void **state)
+{
+    struct api_bench *bench = *state;
+    static const struct {
+        const char *peer;
+        unsigned status;
+    } cases[] = {
+        {"192.0.2.1:5000", 200},
+        {"192.0.2.127:1", 200},
+        {"192.0.2.128:5000", 401},
+        {"203.0.113.7:5000", 200},
+        {"203.0.113.8:5000", 401},
+        {"[2001:db8:1::5]:5000", 200},
+        {"[2001:db8:2::5]:5000", 401},
+        {"[::ffff:192.0.2.1]:5000", 200},
+        {"[::ffff:198.51.100.1]:9", 401},
+        {"", 401},
+        {"somewhere", 401},
+    };
+    set_instance_policy(bench, 204, "allowedIP",
+                        "{\"enabled\":true,\"attributes\":{\"allowed_ip\":[\"192.0.2.0/25\","
+                        "\"203.0.113.7\",\"2001:db8:1::/48\"]}}");
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        bench->request.peer = bytes_of_text(cases[i].peer);
+        expect(bench, cases[i].status, API_GET, NULL, KEYS);
+    }
+    api_bench_act_locally(bench); /* who is on the machine can always take it back */
+    expect(bench, 200, API_GET, NULL, "/api/v2/instance/policies?policy=allowedIP");
+    const json_t *data = json_object_get(api_bench_resource(bench), "policy_data");
+    const json_t *list = json_object_get(json_object_get(data, "attributes"), "allowed_ip");
+    assert_int_equal(json_array_size(list), 3);
+    assert_string_equal(json_string_value(json_array_get(list, 2)), "2001:db8:1::/48");
+    set_instance_policy(bench, 204, "allowedIP", "{\"enabled\":false}");
+    act_as(bench, "again", API_ROLE_MANAGER);
+    bench->request.peer = BYTES_LITERAL("198.51.100.1:5000");
+    expect(bench, 200, API_GET, NULL, KEYS);
 }
 
 static void test_keys_that_the_instance_does_not_allow(void **state)
@@ -1515,6 +1555,7 @@ static const struct CMUnitTest tests[] = {
     TEST(test_the_order_of_a_listing),
     TEST(test_registrations),
     TEST(test_instance_policies),
+    TEST(test_addresses_that_the_instance_allows),
     TEST(test_keys_that_the_instance_does_not_allow),
     TEST(test_import_tokens),
     TEST(test_a_key_manager_that_does_not_answer),
