@@ -340,6 +340,7 @@ static bool choose_rings(struct api_call *call, struct wish *wish)
 struct page {
     const struct api_call *call;
     json_t *keys;
+    bool full; /* no memory for another one */
 };
 
 /* Settling costs nothing, so that a key shows the same state wherever it is read. */
@@ -348,7 +349,8 @@ static bool add_key(void *context, const struct kms_key *key)
     struct page *page = context;
     struct kms_key settled = *key;
     keys_settle(&settled, page->call->now);
-    return json_array_append_new(page->keys, keys_json(page->call, &settled)) == 0;
+    page->full = json_array_append_new(page->keys, keys_json(page->call, &settled)) != 0;
+    return !page->full;
 }
 
 static json_t *search_json(const struct kms_search *search)
@@ -390,13 +392,13 @@ static void answer_failure(struct api_call *call, enum status status)
 
 static void list(struct api_call *call, struct wish *wish)
 {
-    struct page page = {call, json_array()};
+    struct page page = {.call = call, .keys = json_array()};
     int64_t total = 0;
     enum status status = page.keys == NULL
                              ? STATUS_NO_MEMORY
                              : kms_keys(call->context->kms, &wish->query, add_key, &page, &total);
-    if (status == STATUS_OK && json_array_size(page.keys) == 0 && wish->query.offset < total)
-        status = STATUS_NO_MEMORY; /* none could be added */
+    if (status == STATUS_OK && page.full)
+        status = STATUS_NO_MEMORY;
     if (status != STATUS_OK) {
         json_decref(page.keys);
         answer_failure(call, status);

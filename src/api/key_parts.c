@@ -64,6 +64,7 @@ struct ring_page {
     int64_t offset;
     int64_t total; /* of those that the caller may see */
     json_t *rings;
+    bool full; /* no memory for another one */
 };
 
 static bool add_ring(void *context, const struct kms_ring *ring)
@@ -80,7 +81,8 @@ static bool add_ring(void *context, const struct kms_ring *ring)
         (void)keys_set(&object, "creationDate", api_json_time(ring->created));
         (void)keys_set(&object, "createdBy", json_string(ring->created_by));
     }
-    return json_array_append_new(page->rings, object) == 0;
+    page->full = json_array_append_new(page->rings, object) != 0;
+    return !page->full;
 }
 
 void api_rings_list(struct api_call *call)
@@ -94,6 +96,8 @@ void api_rings_list(struct api_call *call)
     page.rings = json_array();
     enum status status =
         page.rings == NULL ? STATUS_NO_MEMORY : kms_rings(call->context->kms, add_ring, &page);
+    if (status == STATUS_OK && page.full)
+        status = STATUS_NO_MEMORY;
     if (status == STATUS_OK) {
         api_reply_resources(call, 200, "key_ring", page.rings, total ? page.total : -1);
         return;

@@ -45,28 +45,36 @@ void api_keys_metadata(struct api_call *call)
 
 /* ---- Versions ---- */
 
+struct version_page {
+    json_t *versions;
+    bool full; /* no memory for another one */
+};
+
 static bool add_version(void *context, const struct kms_version *version)
 {
+    struct version_page *page = context;
     json_t *object = json_object();
     (void)keys_set(&object, "id", api_json_uuid(&version->id));
     (void)keys_set(&object, "creationDate", api_json_time(version->created));
-    return json_array_append_new(context, object) == 0;
+    page->full = json_array_append_new(page->versions, object) != 0;
+    return !page->full;
 }
 
-/* Key Protect numbers the keys' states; those of versions follow their key's. */
 static void list_versions(struct api_call *call, const struct kms_key *key, int64_t limit,
                           int64_t offset, bool total_wanted)
 {
     int64_t total = 0;
-    json_t *versions = json_array();
-    enum status status = versions == NULL ? STATUS_NO_MEMORY
-                                          : kms_versions(call->context->kms, &key->id, limit,
-                                                         offset, add_version, versions, &total);
+    struct version_page page = {.versions = json_array()};
+    enum status status = page.versions == NULL ? STATUS_NO_MEMORY
+                                               : kms_versions(call->context->kms, &key->id, limit,
+                                                              offset, add_version, &page, &total);
+    if (status == STATUS_OK && page.full)
+        status = STATUS_NO_MEMORY;
     if (status == STATUS_OK) {
-        api_reply_resources(call, 200, "key.version", versions, total_wanted ? total : -1);
+        api_reply_resources(call, 200, "key.version", page.versions, total_wanted ? total : -1);
         return;
     }
-    json_decref(versions);
+    json_decref(page.versions);
     api_fail_status(call, status, NULL);
 }
 

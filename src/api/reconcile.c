@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/keys.h"
 #include "api/upkeep.h"
 
 /* ---- One root key ---- */
@@ -34,7 +35,7 @@ static enum status follow(struct kms_key *key, void *context)
     if (state == key->state)
         return STATUS_OK;
     key->state = state;
-    key->reason = state == KMS_KEY_SUSPENDED ? 2 : 0;
+    key->reason = state == KMS_KEY_SUSPENDED ? KEYS_REASON_SUSPENDED : KEYS_REASON_NONE;
     key->updated = seen->now;
     key->deleted = 0;
     if (state == KMS_KEY_DESTROYED)

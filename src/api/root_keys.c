@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/keys.h"
 #include "api/reconcile.h"
 #include "upkeep/upkeep.h"
 
@@ -168,8 +169,10 @@ static enum status enter(struct kms_key *key, void *context)
     key->deleted = destroyed ? transition->now : 0;
     (void)snprintf(key->deleted_by, sizeof(key->deleted_by), "%s",
                    destroyed ? transition->actor : "");
-    key->set_for_deletion = 0;
-    key->set_for_deletion_by[0] = '\0';
+    if (destroyed) {
+        key->set_for_deletion = 0;
+        key->set_for_deletion_by[0] = '\0';
+    }
     return STATUS_OK;
 }
 
@@ -177,10 +180,10 @@ enum status api_root_key_set_state(const struct api_context *context, const stru
                                    enum root_key_state state, int64_t now, struct error *error)
 {
     struct keymanager *keymanager;
-    struct transition transition = {.now = now,
-                                    .state = state == ROOT_KEY_ACTIVE ? KMS_KEY_ACTIVE
-                                                                      : KMS_KEY_SUSPENDED,
-                                    .reason = state == ROOT_KEY_ACTIVE ? 0 : 2};
+    struct transition transition = {
+        .now = now,
+        .state = state == ROOT_KEY_ACTIVE ? KMS_KEY_ACTIVE : KMS_KEY_SUSPENDED,
+        .reason = state == ROOT_KEY_ACTIVE ? KEYS_REASON_NONE : KEYS_REASON_SUSPENDED};
     enum status status = begin(context, &keymanager, error);
     if (status != STATUS_OK)
         return status;
