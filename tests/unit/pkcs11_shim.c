@@ -2,6 +2,8 @@
 #include "pkcs11_shim.h"
 
 #include <dlfcn.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +27,10 @@ static bool fails(enum shim_function function)
         return false;
     return atomic_fetch_sub(&pkcs11_shim.times, 1) > 0;
 }
+
+/* What AES key wrap is done with; by one thread, one operation at a time. */
+static unsigned char imported[32];
+static bool wrapping;
 
 /* What the token lacks. */
 #define SHIM(name, parameters, arguments) static ck_rv_t before_##name parameters;
@@ -50,7 +56,17 @@ UNCHANGED(DestroyObject, (ck_session_handle_t a, ck_object_handle_t b))
 UNCHANGED(UnwrapKey, (ck_session_handle_t a, struct ck_mechanism *b, ck_object_handle_t c,
                       unsigned char *d, unsigned long e, struct ck_attribute *f, unsigned long g,
                       ck_object_handle_t *h))
-UNCHANGED(EncryptInit, (ck_session_handle_t a, struct ck_mechanism *b, ck_object_handle_t c))
+static ck_rv_t before_EncryptInit(ck_session_handle_t a, struct ck_mechanism *b,
+                                  ck_object_handle_t c)
+{
+    static const unsigned char zeros[12];
+    if (b->mechanism != CKM_AES_GCM || !atomic_load(&pkcs11_shim.own_iv))
+        return CKR_OK;
+    struct ck_gcm_params *params = b->parameter;
+    if (memcmp(params->iv_ptr, zeros, sizeof(zeros)) != 0)
+        return CKR_MECHANISM_PARAM_INVALID;
+    return RAND_bytes(params->iv_ptr, sizeof(zeros)) == 1 ? CKR_OK : CKR_GENERAL_ERROR;
+}
 UNCHANGED(Encrypt, (ck_session_handle_t a, unsigned char *b, unsigned long c, unsigned char *d,
                     unsigned long *e))
 UNCHANGED(DecryptInit, (ck_session_handle_t a, struct ck_mechanism *b, ck_object_handle_t c))
@@ -67,6 +83,9 @@ static ck_rv_t before_GetMechanismInfo(ck_slot_id_t a, ck_mechanism_type_t b,
 static ck_rv_t before_CreateObject(ck_session_handle_t a, struct ck_attribute *b, unsigned long c,
                                    ck_object_handle_t *d)
 {
+    for (unsigned long i = 0; i < c; i++)
+        if (b[i].type == CKA_VALUE && b[i].value_len == sizeof(imported))
+            memcpy(imported, b[i].value, sizeof(imported));
     for (unsigned long i = 0; i < c; i++)
         if (b[i].type == CKA_CLASS && *(ck_object_class_t *)b[i].value == CKO_SECRET_KEY &&
             atomic_load(&pkcs11_shim.without_import))
@@ -100,6 +119,50 @@ UNCHANGED(OpenSession, (ck_slot_id_t a, ck_flags_t b, void *c, ck_notify_t d,
 SHIM_FUNCTIONS
 #undef SHIM
 
+static bool begins_key_wrap(const struct ck_mechanism *mechanism)
+{
+    wrapping = mechanism->mechanism == CKM_AES_KEY_WRAP && atomic_load(&pkcs11_shim.key_wrap);
+    return wrapping;
+}
+
+/* RFC 3394, as OpenSSL does it. */
+static ck_rv_t key_wrap(int forward, const unsigned char *in, unsigned long in_size,
+                        unsigned char *out, unsigned long *out_size)
+{
+    int size = 0, rest = 0;
+    EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+    EVP_CIPHER_CTX_set_flags(context, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    bool good =
+        EVP_CipherInit_ex(context, EVP_aes_256_wrap(), NULL, imported, NULL, forward) == 1 &&
+        EVP_CipherUpdate(context, out, &size, in, (int)in_size) == 1 &&
+        EVP_CipherFinal_ex(context, out + size, &rest) == 1;
+    EVP_CIPHER_CTX_free(context);
+    *out_size = (unsigned long)(size + rest);
+    return good ? CKR_OK : CKR_ENCRYPTED_DATA_INVALID;
+}
+
+static ck_rv_t encrypt_init(ck_session_handle_t a, struct ck_mechanism *b, ck_object_handle_t c)
+{
+    return begins_key_wrap(b) ? CKR_OK : shim_EncryptInit(a, b, c);
+}
+
+static ck_rv_t encrypt(ck_session_handle_t a, unsigned char *b, unsigned long c, unsigned char *d,
+                       unsigned long *e)
+{
+    return wrapping ? key_wrap(1, b, c, d, e) : shim_Encrypt(a, b, c, d, e);
+}
+
+static ck_rv_t decrypt_init(ck_session_handle_t a, struct ck_mechanism *b, ck_object_handle_t c)
+{
+    return begins_key_wrap(b) ? CKR_OK : shim_DecryptInit(a, b, c);
+}
+
+static ck_rv_t decrypt(ck_session_handle_t a, unsigned char *b, unsigned long c, unsigned char *d,
+                       unsigned long *e)
+{
+    return wrapping ? key_wrap(0, b, c, d, e) : shim_Decrypt(a, b, c, d, e);
+}
+
 static ck_slot_id_t real_slot(ck_slot_id_t slot)
 {
     return slot - atomic_load(&pkcs11_shim.slot);
@@ -116,7 +179,10 @@ static ck_rv_t slot_list(unsigned char present, ck_slot_id_t *slots, unsigned lo
 static ck_rv_t mechanism_info(ck_slot_id_t slot, ck_mechanism_type_t mechanism,
                               struct ck_mechanism_info *info)
 {
-    return shim_GetMechanismInfo(real_slot(slot), mechanism, info);
+    ck_rv_t value = shim_GetMechanismInfo(real_slot(slot), mechanism, info);
+    if (value == CKR_OK && mechanism == CKM_AES_KEY_WRAP && atomic_load(&pkcs11_shim.key_wrap))
+        info->flags |= CKF_ENCRYPT | CKF_DECRYPT;
+    return value;
 }
 
 static ck_rv_t close_all_sessions(ck_slot_id_t slot)
@@ -177,6 +243,10 @@ EXPORTED ck_rv_t C_GetFunctionList(struct ck_function_list **ret_list)
 #define SHIM(name, parameters, arguments) list.C_##name = shim_##name;
     SHIM_FUNCTIONS
 #undef SHIM
+    list.C_EncryptInit = encrypt_init;
+    list.C_Encrypt = encrypt;
+    list.C_DecryptInit = decrypt_init;
+    list.C_Decrypt = decrypt;
     list.C_GetSlotList = slot_list;
     list.C_GetTokenInfo = token_info;
     list.C_GetMechanismInfo = mechanism_info;

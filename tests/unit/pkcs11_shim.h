@@ -69,6 +69,8 @@ struct pkcs11_shim {
 
     _Atomic unsigned long slot; /* added to the number of every slot */
     atomic_bool without_gcm;    /* the token has no AES-GCM */
+    atomic_bool own_iv;         /* it makes the IVs of AES-GCM itself, and wants zeros in their place */
+    atomic_bool key_wrap;       /* it has AES key wrap for data, under the key imported last */
     atomic_bool without_import; /* and takes no keys in the clear */
     _Atomic ck_flags_t flags;   /* set in the token's information besides */
     _Atomic unsigned sessions;  /* the token allows so many at once; 0: any number */

@@ -945,6 +945,47 @@ static void test_key_wrap_is_the_standards(void **state)
     secret_free(&material);
 }
 
+/* By the token's own mechanism it is the same, so that a blob opens by either. */
+static void test_key_wrap_of_the_token(void **state)
+{
+    struct bench *bench = bench_of(state);
+    struct secret material;
+    atomic_store(&bench->shim->without_gcm, true);
+    atomic_store(&bench->shim->key_wrap, true);
+    bench->keymanager = open_hsm(&bench->options);
+    assert_int_equal(secret_random(&material, 32), STATUS_OK);
+    bench->root_key = create(bench->keymanager, &material);
+    bench->binding = (struct wrap_binding){.root_key = bench->root_key};
+    assert_check_says(bench, STATUS_OK, "wraps by AES key wrap");
+    unsigned before = calls(bench, SHIM_Encrypt);
+    assert_int_equal(wrap(bench, &bench->blob), STATUS_OK);
+    assert_int_equal(calls(bench, SHIM_Encrypt), before);
+    assert_true(opens_by_key_wrap(&bench->blob, secret_bytes(&material),
+                                  secret_bytes(&bench->plaintext)));
+    assert_int_equal(unwrap(bench, &bench->blob), STATUS_OK);
+    atomic_store(&bench->shim->key_wrap, false);
+    assert_int_equal(unwrap(bench, &bench->blob), STATUS_OK);
+    bench->blob.data[64 + 20] ^= 1;
+    assert_int_equal(unwrap(bench, &bench->blob), STATUS_UNWRAP_FAILED);
+    atomic_store(&bench->shim->key_wrap, true);
+    assert_int_equal(unwrap(bench, &bench->blob), STATUS_UNWRAP_FAILED);
+    secret_free(&material);
+}
+
+static void test_ivs_of_the_token(void **state)
+{
+    struct bench *bench = bench_of(state);
+    struct envelope envelope;
+    static const uint8_t zeros[12];
+    atomic_store(&bench->shim->own_iv, true);
+    (void)ready(state);
+    assert_check_says(bench, STATUS_OK, "wraps by AES-GCM with IVs of the token");
+    assert_int_equal(envelope_read(buffer_bytes(&bench->blob), NULL, &envelope), STATUS_OK);
+    assert_int_equal(envelope.wrapped_key.data[0], 1);
+    assert_memory_not_equal(envelope.wrapped_key.data + 8, zeros, sizeof(zeros));
+    assert_int_equal(unwrap(bench, &bench->blob), STATUS_OK);
+}
+
 /* A wrong tag is the blob's fault, whatever the token calls it; a broken token is not the blob's. */
 static void test_general_errors_are_told_apart(void **state)
 {
@@ -1110,6 +1151,8 @@ int main(void)
         TEST(test_two_processes),
         TEST(test_purged_elsewhere),
         TEST(test_key_wrap_is_the_standards),
+        TEST(test_key_wrap_of_the_token),
+        TEST(test_ivs_of_the_token),
         TEST(test_general_errors_are_told_apart),
         TEST(test_extractable_key_is_not_ours),
         TEST(test_spied_on),
