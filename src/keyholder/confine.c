@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -83,11 +84,15 @@ static bool empty_bounding_set(void)
     return true;
 }
 
+/* A service manager's filter may refuse capset(2) to who has nothing to give up. */
 static bool drop_capabilities(void)
 {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
+    struct __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
+    static const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
     (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    if (syscall(SYS_capget, &header, held) == 0 && memcmp(held, none, sizeof(held)) == 0)
+        return true;
     return syscall(SYS_capset, &header, none) == 0;
 }
 

@@ -90,6 +90,11 @@ static enum status open_sealed_file(struct holder *holder, struct error *error)
                                            : 1);
     if (holder->directory == NULL)
         return error_set(error, STATUS_NO_MEMORY, "no memory to open the sealed file");
+    if (settings->user[0] != '\0' && access(holder->directory, R_OK | W_OK | X_OK) != 0)
+        return error_set_errno(error, STATUS_IO, errno,
+                               "the user '%.32s' of the keyholder process cannot change files in "
+                               "%.200s, where the sealed file is: it must be that user's directory",
+                               settings->user, holder->directory);
     bool is_new = settings->create && !file_exists(settings->sealed_path);
     enum status status = sealing_choose(&settings->sealing, is_new, &choice, error);
     if (status != STATUS_OK)

@@ -30,9 +30,10 @@ enum state {
 };
 
 struct keyholder {
-    struct keyholder_options options; /* its texts are `hello`'s or strdup()ed */
+    struct keyholder_options options; /* the texts of its settings stand in `hello_again` */
     char *program;
-    struct buffer hello; /* the frame */
+    struct buffer hello;       /* the frame of the first start */
+    struct buffer hello_again; /* of all others: a file that is gone is not made anew */
     struct transfers transfers;
     struct keyholder_face sealed_file;
     struct keyholder_face pkcs11;
@@ -157,7 +158,8 @@ static void process_ended(struct keyholder *keyholder, int64_t patience, const c
 
 static bool say_hello(struct keyholder *keyholder)
 {
-    struct bytes hello = buffer_bytes(&keyholder->hello);
+    struct bytes hello = buffer_bytes(is_first_start(keyholder) ? &keyholder->hello
+                                                                : &keyholder->hello_again);
     return send(keyholder->socket, hello.data, hello.size, MSG_NOSIGNAL) == (ssize_t)hello.size;
 }
 
@@ -408,21 +410,32 @@ static void *run(void *argument)
 
 /* ---- Opening and closing ---- */
 
-static enum status make_hello(struct keyholder *keyholder)
+static enum status make_hello(const struct keyholder_settings *settings, struct buffer *ret_frame)
 {
     struct keyholder_head head = {.message = KEYHOLDER_HELLO};
-    buffer_init(&keyholder->hello, HELLO_MAX);
-    uint8_t *place = buffer_reserve(&keyholder->hello, KEYHOLDER_HEAD_SIZE);
-    enum status status =
-        place == NULL ? buffer_status(&keyholder->hello)
-                      : keyholder_settings_append(&keyholder->hello, &keyholder->options.settings);
+    buffer_init(ret_frame, HELLO_MAX);
+    uint8_t *place = buffer_reserve(ret_frame, KEYHOLDER_HEAD_SIZE);
+    enum status status = place == NULL ? buffer_status(ret_frame)
+                                       : keyholder_settings_append(ret_frame, settings);
     if (status != STATUS_OK)
         return status;
-    head.size = (uint32_t)(keyholder->hello.size - KEYHOLDER_HEAD_SIZE);
-    keyholder_head_write(&head, keyholder->hello.data);
-    /* From now on the texts of the settings are those in the frame. */
-    return keyholder_settings_read(bytes_of(keyholder->hello.data + KEYHOLDER_HEAD_SIZE, head.size),
-                                   &keyholder->options.settings);
+    head.size = (uint32_t)(ret_frame->size - KEYHOLDER_HEAD_SIZE);
+    keyholder_head_write(&head, ret_frame->data);
+    return STATUS_OK;
+}
+
+static enum status make_hellos(struct keyholder *keyholder)
+{
+    struct keyholder_settings *settings = &keyholder->options.settings;
+    enum status status = make_hello(settings, &keyholder->hello);
+    settings->create = false;
+    if (status == STATUS_OK)
+        status = make_hello(settings, &keyholder->hello_again);
+    if (status != STATUS_OK)
+        return status;
+    struct bytes frame = buffer_bytes(&keyholder->hello_again);
+    return keyholder_settings_read(
+        bytes_of(frame.data + KEYHOLDER_HEAD_SIZE, frame.size - KEYHOLDER_HEAD_SIZE), settings);
 }
 
 static enum status make(struct keyholder *keyholder, const struct keyholder_options *options)
@@ -431,7 +444,7 @@ static enum status make(struct keyholder *keyholder, const struct keyholder_opti
     keyholder->program =
         strdup(options->program != NULL ? options->program : "/proc/self/exe");
     keyholder->come = locked_allocate(KEYHOLDER_ROOM);
-    enum status status = make_hello(keyholder);
+    enum status status = make_hellos(keyholder);
     keyholder->has_sealed_file = keyholder->options.settings.sealed_path[0] != '\0';
     keyholder->has_pkcs11 = keyholder->options.settings.pkcs11_module[0] != '\0';
     keyholder_face_init(&keyholder->sealed_file, KEYMANAGER_SEALED_FILE, &keyholder->transfers);
@@ -518,6 +531,7 @@ void keyholder_free(struct keyholder *keyholder)
     transfers_free(&keyholder->transfers);
     locked_free(keyholder->come, KEYHOLDER_ROOM);
     buffer_free(&keyholder->hello);
+    buffer_free(&keyholder->hello_again);
     (void)pthread_mutex_destroy(&keyholder->lock);
     (void)pthread_cond_destroy(&keyholder->opened_changed);
     free(keyholder->program);

@@ -470,7 +470,6 @@ static void test_cannot_start_again(void **state)
     struct world *world = *state;
     char aside[128];
     world->options.patience = 300;
-    world->options.settings.create = true;
     open_with_blob(world);
     (void)snprintf(aside, sizeof(aside), "%s.aside", world->path);
     assert_int_equal(rename(world->path, aside), 0);
@@ -478,11 +477,29 @@ static void test_cannot_start_again(void **state)
     assert_int_equal(unwrap(world), STATUS_KEY_MANAGER_UNAVAILABLE);
     (void)pthread_mutex_lock(&world->lock);
     assert_true(world->events[KEYHOLDER_FAILED] > 0);
-    assert_non_null(strstr(world->last_text[KEYHOLDER_FAILED], ".previous"));
+    assert_non_null(strstr(world->last_text[KEYHOLDER_FAILED], "no sealed file"));
     (void)pthread_mutex_unlock(&world->lock);
     assert_int_equal(rename(aside, world->path), 0);
     wait_for_other(world, 0);
     assert_int_equal(unwrap(world), STATUS_OK);
+}
+
+/* All files are gone (the disk is not mounted any more): no new one is made in their place. */
+static void test_makes_no_file_again(void **state)
+{
+    struct world *world = *state;
+    char path[128];
+    world->options.patience = 300;
+    open_with_blob(world);
+    (void)snprintf(path, sizeof(path), "%s.previous", world->path);
+    assert_int_equal(unlink(world->path), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(kill(status_of(world).pid, SIGKILL), 0);
+    assert_int_equal(unwrap(world), STATUS_KEY_MANAGER_UNAVAILABLE);
+    assert_int_equal(access(world->path, F_OK), -1);
+    (void)pthread_mutex_lock(&world->lock);
+    assert_non_null(strstr(world->last_text[KEYHOLDER_FAILED], "no sealed file"));
+    (void)pthread_mutex_unlock(&world->lock);
 }
 
 /* ---- Jobs ---- */
@@ -1042,6 +1059,7 @@ int main(int argument_count, char **arguments)
         TEST(test_ends_with_parent),
         TEST(test_started_again),
         TEST(test_cannot_start_again),
+        TEST(test_makes_no_file_again),
         TEST(test_killed_under_load),
         TEST(test_killed_under_changes),
         TEST(test_stopped_under_load),
