@@ -101,6 +101,15 @@ struct rate_sample {
 
 #define RATE_SAMPLES 6
 
+/* Objects to try again. */
+struct failed_list {
+    struct uuid *objects;
+    size_t count;
+    size_t capacity;
+    size_t next;
+    bool partial; /* there are more than are in it */
+};
+
 /* The rewrapping of one adapter. Stays in the list until the end. */
 struct rewrap {
     struct rewrap *next;
@@ -129,6 +138,8 @@ struct rewrap {
     unsigned in_flight;
     unsigned jobs;       /* of those, in the hands of a key manager */
     int64_t pass_failed;
+    struct failed_list failed;   /* in this pass */
+    struct failed_list retrying; /* in place of a walk, while it has any */
     int64_t not_before;  /* monotonic */
     int64_t back_off;
     int64_t saved;       /* monotonic */
@@ -153,7 +164,7 @@ enum status rewrap_save(struct upkeep *upkeep, struct rewrap *rewrap);
 int64_t rewraps_step(struct upkeep *upkeep, int64_t now);
 /* Goes on with what has come back. */
 void rewraps_finish(struct upkeep *upkeep);
-/* Waits for what is in flight, and saves. */
+/* Waits for what is in flight, saves, and frees what the thread has. */
 void rewraps_end(struct upkeep *upkeep);
 
 /* ---- Records: records.c, compare.c ---- */

@@ -9,7 +9,7 @@
  *     COMMIT                       the blob alone is replaced, if the object is as it was read
  *
  * and back to the beginning when it was changed meanwhile. What fails is counted, and taken up
- * again later from the first that failed on. What is saved is how far all was looked at, so that
+ * again later: from a list, or where there are too many, from the first that failed on. What is saved is how far all was looked at, so that
  * after a kill at any point what is lost is the looking at a few objects again.
  */
 #include <stdio.h>
@@ -23,6 +23,7 @@
 #define JOBS_DEFAULT  32
 #define ATTEMPTS_MAX  20
 #define SAMPLE_PERIOD 1000
+#define FAILED_MAX    10000 /* kept in a list */
 
 enum item_stage { ITEM_REWRAP, ITEM_UNWRAP, ITEM_WRAP, ITEM_PROVE, ITEM_COMMIT };
 
@@ -159,9 +160,33 @@ static bool is_general(enum status status)
            status == STATUS_NO_MEMORY;
 }
 
+static void list_failure(struct failed_list *list, const struct uuid *object)
+{
+    if (list->count == list->capacity && !list->partial) {
+        size_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
+        struct uuid *grown = capacity <= FAILED_MAX
+                                 ? reallocarray(list->objects, capacity, sizeof(*grown))
+                                 : NULL;
+        list->partial = grown == NULL;
+        if (grown != NULL) {
+            list->objects = grown;
+            list->capacity = capacity;
+        }
+    }
+    if (!list->partial)
+        list->objects[list->count++] = *object;
+}
+
+static void clear_list(struct failed_list *list)
+{
+    free(list->objects);
+    *list = (struct failed_list){0};
+}
+
 static void note_failure(struct upkeep *upkeep, struct rewrap *rewrap, int64_t sequence,
                          const struct uuid *object, enum status status)
 {
+    list_failure(&rewrap->failed, object);
     char text[UUID_TEXT_LENGTH + 1];
     uuid_text(object, text);
     struct rewrap_state *state = &rewrap->state;
@@ -417,6 +442,8 @@ static void drop_page(struct rewrap *rewrap)
 static void walk_from(struct rewrap *rewrap, int64_t position)
 {
     drop_page(rewrap);
+    clear_list(&rewrap->failed);
+    clear_list(&rewrap->retrying);
     rewrap->cursor = position;
     rewrap->page_after = position;
     rewrap->at_end = false;
@@ -448,11 +475,35 @@ static enum status next_page(struct upkeep *upkeep, struct rewrap *rewrap)
     return STATUS_OK;
 }
 
+static bool has_list(const struct rewrap *rewrap)
+{
+    return rewrap->retrying.next < rewrap->retrying.count;
+}
+
+/* As next_object(). Those that are gone meanwhile are passed over. */
+static enum status next_of_list(struct upkeep *upkeep, struct rewrap *rewrap,
+                                struct stored_object **ret_object)
+{
+    struct failed_list *list = &rewrap->retrying;
+    while (has_list(rewrap)) {
+        enum status status = store_get(upkeep->walker, rewrap->row.id,
+                                       &list->objects[list->next], ret_object);
+        if (status != STATUS_OK && status != STATUS_OBJECT_NOT_FOUND)
+            return status;
+        list->next++;
+        if (status == STATUS_OK)
+            return STATUS_OK;
+    }
+    return STATUS_OK;
+}
+
 /* The next object, held, with *ret_object NULL at the end. */
 static enum status next_object(struct upkeep *upkeep, struct rewrap *rewrap,
                                struct stored_object **ret_object)
 {
     *ret_object = NULL;
+    if (has_list(rewrap))
+        return next_of_list(upkeep, rewrap, ret_object);
     while (rewrap->page_next == rewrap->page_count) {
         if (rewrap->at_end)
             return STATUS_OK;
@@ -542,8 +593,21 @@ static void end_walk(struct upkeep *upkeep, struct rewrap *rewrap)
     report_end(upkeep, rewrap, &ended);
 }
 
-/* Where it goes on after a walk in which something failed: from the first of it. */
-static void retry_walk(struct upkeep *upkeep, struct rewrap *rewrap)
+/* Takes up what failed: all that is in the list, the walk being at its end; or walks again. */
+static void retry_from(struct rewrap *rewrap, int64_t position)
+{
+    if (rewrap->failed.partial) {
+        walk_from(rewrap, position);
+        return;
+    }
+    clear_list(&rewrap->retrying);
+    rewrap->retrying = rewrap->failed;
+    rewrap->failed = (struct failed_list){0};
+    rewrap->pass_failed = 0;
+}
+
+/* Where it goes on after a pass in which something failed. */
+static void retry(struct upkeep *upkeep, struct rewrap *rewrap)
 {
     (void)pthread_mutex_lock(&upkeep->lock);
     struct rewrap_state *state = &rewrap->state;
@@ -564,7 +628,7 @@ static void retry_walk(struct upkeep *upkeep, struct rewrap *rewrap)
     rewrap->not_before = 0;
     back_off(upkeep, rewrap);
     save(upkeep, rewrap);
-    walk_from(rewrap, from);
+    retry_from(rewrap, from);
     (void)pthread_mutex_lock(&upkeep->lock);
     state->first_failed = 0;
     (void)pthread_mutex_unlock(&upkeep->lock);
@@ -574,7 +638,7 @@ static void end_pass(struct upkeep *upkeep, struct rewrap *rewrap)
 {
     const struct rewrap_state *state = &rewrap->state; /* nobody else writes but for `from` */
     if (state->first_failed != 0) {
-        retry_walk(upkeep, rewrap);
+        retry(upkeep, rewrap);
     } else if (state->from_count > 0 && !rewrap->settled) {
         set_phase(upkeep, rewrap, REWRAP_SETTLING);
         rewrap->settled = true;
@@ -635,6 +699,7 @@ static void resume(struct upkeep *upkeep, struct rewrap *rewrap)
         return;
     }
     walk_from(rewrap, state->position);
+    rewrap->failed.partial = state->first_failed != 0; /* the list is of this process */
     if (state->phase == REWRAP_SETTLING) {
         rewrap->settled = true;
         rewrap->not_before = clock_monotonic() + upkeep->times.settle;
@@ -694,7 +759,8 @@ static int64_t walk(struct upkeep *upkeep, struct rewrap *rewrap, int64_t now)
     sample(upkeep, rewrap, now);
     if (rewrap->not_before > now)
         return rewrap->not_before;
-    bool ended = rewrap->at_end && rewrap->page_next == rewrap->page_count;
+    bool ended =
+        rewrap->at_end && rewrap->page_next == rewrap->page_count && !has_list(rewrap);
     if (ended && rewrap->in_flight == 0 && !atomic_load(&upkeep->stopping)) {
         end_pass(upkeep, rewrap);
         return now;
@@ -768,5 +834,7 @@ void rewraps_end(struct upkeep *upkeep)
         if (rewrap->begun && !rewrap->gone && rewrap->state.phase != REWRAP_DONE)
             save(upkeep, rewrap);
         drop_page(rewrap);
+        clear_list(&rewrap->failed);
+        clear_list(&rewrap->retrying);
     }
 }

@@ -312,6 +312,9 @@ static void test_object_that_cannot_be_opened(void **state)
     (void)usleep(50000); /* it was tried again meanwhile */
     assert_int_equal(bench_progress(bench).failed, 1);
     assert_int_equal(bench_progress(bench).done, 20);
+    unsigned jobs = fake_jobs_done(bench->remote);
+    (void)usleep(50000);
+    assert_int_equal(fake_jobs_done(bench->remote), jobs); /* the others are left alone */
     const struct uuid third = bench_root_key(bench->local);
     BENCH_WAIT(move(bench, KEYMANAGER_SEALED_FILE, &third) == STATUS_OK);
     BENCH_WAIT(bench_progress(bench).failed == 1 && bench_progress(bench).done == 20);
