@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The key manager that is IBM Key Protect, Hyper Protect Crypto Services or another kmipd: root keys
- * stay in the service and are used over HTTPS. Wrapped keys are envelopes (keymanager/envelope.h);
- * records are the service's standard keys. docs/key-managers.md says how it is set up.
+ * The key manager that is IBM Key Protect, Hyper Protect Crypto Services or another kmipd: root
+ * keys stay in the service and are used over HTTPS. Wrapped keys are envelopes
+ * (keymanager/envelope.h); records are the service's standard keys. docs/key-managers.md says how
+ * it is set up.
  *
- * One thread of its own has all requests in flight; what clients wait for goes before what is done in
- * the background, which never takes the last quarter of the connections.
+ * One thread of its own has all requests in flight; what clients wait for goes before what is done
+ * in the background, which never takes the last quarter of the connections.
  */
 #ifndef KMIPD_KEYMANAGER_KEYPROTECT_H
 #define KMIPD_KEYMANAGER_KEYPROTECT_H
@@ -23,8 +24,7 @@ struct keyprotect_options {
     const char *instance;        /* required: the GUID of the instance */
     const char *key_ring;        /* of the root keys; empty: any */
     const char *record_key_ring; /* of the records; empty: "default" */
-    const char *api_key_file;    /* required: mode 0600, the API key in its first line; read anew for
-                                    each token, so that the key can be replaced at any time */
+    const char *api_key_file;    /* required: mode 0600, its first line; read for each token */
     const char *ca_file;         /* PEM, trusted instead of what the system trusts */
     const char *proxy;           /* empty: none; the environment's proxies are never used */
     int64_t connect_timeout;     /* to connect, TLS included: 5 s */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whether the service authenticates additional data: something is wrapped with it, and must not come
- * back without it. Until that is known, and where it is not so, nothing is sent; the binding does not
- * depend on it (keymanager/envelope.h).
+ * Whether the service authenticates additional data: something is wrapped with it, and must not
+ * come back without it. Until that is known, and where it is not so, nothing is sent; the binding
+ * does not depend on it (keymanager/envelope.h).
  */
 #include "base/clock.h"
 #include "base/hex.h"
@@ -80,8 +80,8 @@ static void wrapped(struct kp_call *call, struct kp_slot *slot)
         end(slot, was_refused(call) ? KP_AAD_IGNORED : KP_AAD_UNKNOWN);
         return;
     }
-    bool good = kp_answer_action(buffer_bytes(&call->answer), &action) &&
-                action.ciphertext[0] != '\0';
+    bool good =
+        kp_answer_action(buffer_bytes(&call->answer), &action) && action.ciphertext[0] != '\0';
     secret_free(&action.plaintext);
     if (!good) {
         end(slot, KP_AAD_UNKNOWN);

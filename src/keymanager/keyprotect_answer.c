@@ -86,7 +86,8 @@ bool kp_is_json_type(const char *content_type)
     if (size == strlen("application/json") &&
         strncasecmp(content_type, "application/json", size) == 0)
         return true;
-    return size > sizeof(vendor) + 4 && strncasecmp(content_type, vendor, sizeof(vendor) - 1) == 0 &&
+    return size > sizeof(vendor) + 4 &&
+           strncasecmp(content_type, vendor, sizeof(vendor) - 1) == 0 &&
            strncasecmp(content_type + size - 5, "+json", 5) == 0;
 }
 
@@ -132,8 +133,8 @@ static bool copy_secret(struct kp_json value, size_t maximum, struct secret *ret
         secret_allocate(&text, value.text.size) != STATUS_OK)
         return false;
     buffer_over(&buffer, text.data, text.size);
-    bool good = kp_json_text(value, &buffer) &&
-                secret_copy(ret_secret, buffer_bytes(&buffer)) == STATUS_OK;
+    bool good =
+        kp_json_text(value, &buffer) && secret_copy(ret_secret, buffer_bytes(&buffer)) == STATUS_OK;
     secret_free(&text);
     return good;
 }
@@ -180,9 +181,10 @@ static bool read_plaintext(struct kp_json value, struct secret *ret_plaintext)
     struct secret text, plaintext = {0};
     if (!copy_secret(value, (KP_PLAINTEXT_MAX + 2) / 3 * 4, &text))
         return false;
-    bool good = secret_allocate(&plaintext, base64_decoded_size(BASE64_STANDARD,
-                                                                secret_bytes(&text))) == STATUS_OK &&
-                base64_decode(BASE64_STANDARD, secret_bytes(&text), plaintext.data);
+    bool good =
+        secret_allocate(&plaintext, base64_decoded_size(BASE64_STANDARD, secret_bytes(&text))) ==
+            STATUS_OK &&
+        base64_decode(BASE64_STANDARD, secret_bytes(&text), plaintext.data);
     secret_free(&text);
     if (good)
         *ret_plaintext = secret_take(&plaintext);
@@ -300,9 +302,8 @@ bool kp_answer_payload(struct bytes body, struct buffer *ret_payload)
     struct kp_json resource, payload;
     struct buffer text;
     buffer_init(&text, PAYLOAD_MAX);
-    bool good = only_resource(body, &resource) &&
-                kp_json_member(resource, "payload", &payload) && kp_json_text(payload, &text) &&
-                decode_text(buffer_bytes(&text), ret_payload);
+    bool good = only_resource(body, &resource) && kp_json_member(resource, "payload", &payload) &&
+                kp_json_text(payload, &text) && decode_text(buffer_bytes(&text), ret_payload);
     buffer_free(&text);
     return good;
 }
@@ -403,8 +404,7 @@ bool kp_answer_iam_refusal(struct bytes body, struct kp_refusal *ret_refusal)
 {
     struct kp_json root, code, message;
     struct kp_refusal refusal = {0};
-    if (!kp_json_read(body, &root) ||
-        !kp_json_member_of(root, "errorCode", KP_JSON_STRING, &code))
+    if (!kp_json_read(body, &root) || !kp_json_member_of(root, "errorCode", KP_JSON_STRING, &code))
         return false;
     copy_code(code, refusal.code);
     if (kp_json_member(root, "errorMessage", &message))

@@ -10,7 +10,7 @@
 #include "base/uuid.h"
 #include "keymanager/keyprotect_json.h"
 
-#define KP_NAME_MAX    90  /* bytes of a key's name */
+#define KP_NAME_MAX    90 /* bytes of a key's name */
 #define KP_TOKEN_MAX   16384
 #define KP_CODE_MAX    64
 #define KP_MESSAGE_MAX 200
@@ -47,8 +47,8 @@ bool kp_answer_action(struct bytes body, struct kp_action *ret_action) MUST_USE;
 struct kp_key {
     struct uuid id;
     char name[KP_NAME_MAX + 1]; /* empty where it is longer than names may be */
-    int64_t state;              /* 0 pre-active, 1 active, 2 suspended, 3 deactivated, 5 destroyed */
-    bool extractable;           /* a standard key */
+    int64_t state;    /* 0 pre-active, 1 active, 2 suspended, 3 deactivated, 5 destroyed */
+    bool extractable; /* a standard key */
     bool imported;
     bool purged;
     bool has_version;

@@ -7,10 +7,10 @@
 #include "base/clock.h"
 #include "keymanager/keyprotect_client.h"
 
-#define BODY_MAX      4096  /* in locked memory */
-#define ANSWER_MAX    8192  /* in locked memory */
-#define PLAIN_BODY    16384 /* not in locked memory */
-#define URL_MAX       (512 + KP_PATH_MAX + 16)
+#define BODY_MAX   4096  /* in locked memory */
+#define ANSWER_MAX 8192  /* in locked memory */
+#define PLAIN_BODY 16384 /* not in locked memory */
+#define URL_MAX    (512 + KP_PATH_MAX + 16)
 
 void kp_call_init(struct kp_call *call, const char *method, const char *path, ...)
 {
@@ -85,8 +85,9 @@ static const struct {
     const char *advice;
 } advices[] = {
     {400, "it does not accept the request"},
-    {401, "access denied: the service ID needs the platform role Viewer and the service role Manager "
-          "on this instance, and instance must be its GUID"},
+    {401,
+     "access denied: the service ID needs the platform role Viewer and the service role Manager "
+     "on this instance, and instance must be its GUID"},
     {403, "forbidden: see the roles of the service ID, and the instance's network and IP policies"},
     {404, "there is no such key, or no such instance or key ring"},
     {409, "the state of the key does not allow it"},
@@ -120,8 +121,8 @@ static void explain_answer(const struct kp_slot *slot, enum status status)
 
 static void explain(const struct kp_slot *slot, enum status status, const char *what)
 {
-    (void)error_set(slot->call->error, status, "%s: %s (correlation id %s)",
-                    slot->kp->options.url, what, slot->correlation);
+    (void)error_set(slot->call->error, status, "%s: %s (correlation id %s)", slot->kp->options.url,
+                    what, slot->correlation);
 }
 
 /* ---- The end of a call ---- */
@@ -251,8 +252,8 @@ static enum status prepare(struct kp_slot *slot)
 static int64_t time_of_try(const struct kp_slot *slot, int64_t now)
 {
     int64_t left = slot->call->deadline - now;
-    int64_t longest = slot->call->try_timeout > 0 ? slot->call->try_timeout
-                                                  : slot->kp->options.try_timeout;
+    int64_t longest =
+        slot->call->try_timeout > 0 ? slot->call->try_timeout : slot->kp->options.try_timeout;
     return left < longest ? left : longest;
 }
 
@@ -330,8 +331,7 @@ static void transport_failed(struct kp_slot *slot)
     call->ambiguous = call->once && transfer->sent > 0;
     (void)error_set(call->error, STATUS_KEY_MANAGER_UNAVAILABLE, "%s: %s (%s; correlation id %s)",
                     slot->kp->options.url, kp_http_advice(transfer->code),
-                    transfer->text[0] != '\0' ? transfer->text
-                                              : curl_easy_strerror(transfer->code),
+                    transfer->text[0] != '\0' ? transfer->text : curl_easy_strerror(transfer->code),
                     slot->correlation);
     decide_breaker(slot, false);
     if (may_pass && !call->ambiguous)
@@ -351,7 +351,8 @@ static void take_success(struct kp_slot *slot)
         return;
     }
     call->ambiguous = call->once;
-    fail_at_once(slot, "the answer is not JSON: something else than the service answers; check url");
+    fail_at_once(slot,
+                 "the answer is not JSON: something else than the service answers; check url");
 }
 
 /* 401 once may mean that the token has ended on the way. */
@@ -370,9 +371,8 @@ static void take_refusal(struct kp_slot *slot)
 {
     struct kp_call *call = slot->call;
     bool genuine = kp_answer_refusal(buffer_bytes(&call->answer), &call->refusal);
-    enum status status = genuine || call->http == 401
-                             ? meaning_of(call->http, call->refusal.code)
-                             : STATUS_KEY_MANAGER_UNAVAILABLE;
+    enum status status = genuine || call->http == 401 ? meaning_of(call->http, call->refusal.code)
+                                                      : STATUS_KEY_MANAGER_UNAVAILABLE;
     if (call->http == 501 || call->http == 405)
         status = STATUS_FEATURE_NOT_SUPPORTED;
     explain_answer(slot, status);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inside of the provider. Work comes in through queues and gets a slot: one connection, with what
- * belongs to it. On a slot calls are made, one after another: a call is one request of the API with all
- * its tries. Everything here runs on the one thread of the key manager, but for kp_run(),
- * kp_submit() and what says so.
+ * The inside of the provider. Work comes in through queues and gets a slot: one connection, with
+ * what belongs to it. On a slot calls are made, one after another: a call is one request of the
+ * API with all its tries. Everything here runs on the one thread of the key manager, but for
+ * kp_run(), kp_submit() and what says so.
  */
 #ifndef KMIPD_KEYMANAGER_KEYPROTECT_CLIENT_H
 #define KMIPD_KEYMANAGER_KEYPROTECT_CLIENT_H
@@ -26,16 +26,16 @@ struct kp_slot;
 
 struct kp_call {
     const char *method;
-    char path[KP_PATH_MAX];  /* behind /api/v2, with the query */
-    const char *type;        /* of the body: "key", "key_action" */
-    const char *key_ring;    /* empty: none is named */
-    bool minimal;            /* no more than needed is to be answered */
-    bool once;               /* must not be repeated when it may have been carried out; needs a
+    char path[KP_PATH_MAX]; /* behind /api/v2, with the query */
+    const char *type;       /* of the body: "key", "key_action" */
+    const char *key_ring;   /* empty: none is named */
+    bool minimal;           /* no more than needed is to be answered */
+    bool once;              /* must not be repeated when it may have been carried out; needs a
                                 body, by which it is known whether it was sent */
-    bool secret;             /* the body stands in the slot's locked memory */
-    size_t answer_max;       /* bytes; 0: it is secret, and stands in the slot's locked memory */
-    int64_t deadline;        /* clock_monotonic() */
-    int64_t try_timeout;     /* 0: the options' */
+    bool secret;            /* the body stands in the slot's locked memory */
+    size_t answer_max;      /* bytes; 0: it is secret, and stands in the slot's locked memory */
+    int64_t deadline;       /* clock_monotonic() */
+    int64_t try_timeout;    /* 0: the options' */
     /* Appends the body, anew for each try. NULL: none. */
     enum status (*write)(struct kp_call *call, struct buffer *body);
     void *context;
@@ -51,7 +51,8 @@ struct kp_call {
 };
 
 /* A call with everything that most have in common. `path` as of printf. */
-void kp_call_init(struct kp_call *call, const char *method, const char *path, ...) PRINTF_LIKE(3, 4);
+void kp_call_init(struct kp_call *call, const char *method, const char *path, ...)
+    PRINTF_LIKE(3, 4);
 
 /* What a status of a call means where a root key was worked with: INVALID_ARGUMENT becomes
  * `refused`, and a key that is not there or in another state ROOT_KEY_UNAVAILABLE. */
@@ -81,8 +82,8 @@ struct kp_slot {
     /* What the slot works on: */
     struct kp_call own;
     struct keymanager_job *job;
-    struct secret key;    /* of an envelope, or what is probed with */
-    struct uuid found;    /* version that a blob is under */
+    struct secret key;                         /* of an envelope, or what is probed with */
+    struct uuid found;                         /* version that a blob is under */
     struct uuid candidates[KP_CANDIDATES_MAX]; /* records that may be the one */
     unsigned candidate_count, candidate;
     bool broad; /* search in the newest records, not by name */
@@ -131,7 +132,7 @@ enum kp_aad { KP_AAD_UNKNOWN, KP_AAD_WORKS, KP_AAD_IGNORED };
 
 struct kp_aad_probe {
     enum kp_aad outcome;
-    bool wanted;  /* a slot is to be given to it */
+    bool wanted; /* a slot is to be given to it */
     bool running;
     int64_t not_before;
     struct uuid root_key;

@@ -8,8 +8,8 @@
 #define KP_AAD_LENGTH 96 /* characters; the service allows 255 */
 
 struct kp_wrapped_key {
-    bool aad;                /* the service was given the binding as additional authenticated data */
-    struct uuid version;     /* of the root key; all zero: the service did not say */
+    bool aad;            /* the service was given the binding as additional authenticated data */
+    struct uuid version; /* of the root key; all zero: the service did not say */
     struct bytes ciphertext; /* the service's text; borrowed */
 };
 

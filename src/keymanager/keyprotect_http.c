@@ -5,11 +5,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define HEADER_MAX      65536
-#define REFUSAL_MAX     (1 << 20) /* of a refusal's body, read only to keep the connection */
-#define USER_AGENT      "kmipd/" KMIPD_VERSION
-#define MAY_PASS        true
-#define WILL_NOT_PASS   false
+#define HEADER_MAX    65536
+#define REFUSAL_MAX   (1 << 20) /* of a refusal's body, read only to keep the connection */
+#define USER_AGENT    "kmipd/" KMIPD_VERSION
+#define MAY_PASS      true
+#define WILL_NOT_PASS false
 
 /* ---- libcurl's memory: wiped before it is given back ---- */
 
@@ -152,10 +152,9 @@ bool kp_transfer_header(struct kp_transfer *transfer, const char *name, struct b
     buffer_append_text(&line, value.size > 0 ? ": " : ":");
     buffer_append_bytes(&line, value);
     buffer_append(&line, "", 1);
-    struct curl_slist *longer =
-        buffer_status(&line) == STATUS_OK
-            ? curl_slist_append(transfer->headers, (const char *)line.data)
-            : NULL;
+    struct curl_slist *longer = buffer_status(&line) == STATUS_OK
+                                    ? curl_slist_append(transfer->headers, (const char *)line.data)
+                                    : NULL;
     buffer_free(&line);
     if (longer == NULL)
         return false;
@@ -209,9 +208,8 @@ static bool set_safety(CURL *easy, const struct kp_http *http)
 {
     return SET(PROTOCOLS_STR, "https") && SET(FOLLOWLOCATION, 0L) && SET(SSL_VERIFYPEER, 1L) &&
            SET(SSL_VERIFYHOST, 2L) && SET(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
-           SET(CAINFO, http->ca_file) && SET(CAPATH, NULL) &&
-           SET(PROXY, http->options->proxy) && SET(NOPROXY, "") &&
-           SET(NETRC, (long)CURL_NETRC_IGNORED);
+           SET(CAINFO, http->ca_file) && SET(CAPATH, NULL) && SET(PROXY, http->options->proxy) &&
+           SET(NOPROXY, "") && SET(NETRC, (long)CURL_NETRC_IGNORED);
 }
 
 static bool set_manner(CURL *easy, const struct kp_http *http, struct kp_transfer *transfer,
@@ -256,9 +254,8 @@ bool kp_transfer_start(struct kp_http *http, struct kp_transfer *transfer, const
     transfer->too_large = false;
     transfer->text[0] = '\0';
     curl_easy_reset(easy); /* keeps the TLS sessions */
-    if (kp_transfer_header(transfer, "Expect", (struct bytes){NULL, 0}) &&
-        set_safety(easy, http) && set_manner(easy, http, transfer, timeout) &&
-        set_method(easy, transfer, method) &&
+    if (kp_transfer_header(transfer, "Expect", (struct bytes){NULL, 0}) && set_safety(easy, http) &&
+        set_manner(easy, http, transfer, timeout) && set_method(easy, transfer, method) &&
         curl_easy_setopt(easy, CURLOPT_URL, url) == CURLE_OK &&
         curl_multi_add_handle(http->multi, easy) == CURLM_OK)
         return true;
@@ -274,7 +271,8 @@ void kp_transfer_cancel(struct kp_http *http, struct kp_transfer *transfer)
 
 void kp_http_percent(struct buffer *buffer, struct bytes text)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
     static const char digits[] = "0123456789ABCDEF";
     for (size_t i = 0; i < text.size; i++) {
         uint8_t byte = text.data[i];
@@ -298,16 +296,19 @@ static const struct {
     {CURLE_COULDNT_RESOLVE_PROXY, MAY_PASS,
      "the name of the proxy cannot be resolved: check proxy and the DNS of this machine"},
     {CURLE_COULDNT_CONNECT, MAY_PASS,
-     "cannot connect: check address, port, routes and firewalls (a private endpoint is reached from "
+     "cannot connect: check address, port, routes and firewalls (a private endpoint is reached "
+     "from "
      "IBM Cloud's private network alone)"},
     {CURLE_PROXY, MAY_PASS, "the proxy refuses: check proxy, and what it lets through"},
     {CURLE_OPERATION_TIMEDOUT, MAY_PASS,
      "no answer in time: check routes and firewalls, and the status page of the service"},
     {CURLE_SSL_CONNECT_ERROR, MAY_PASS,
-     "the TLS handshake failed: check that the address and port are the service's, and that nothing "
+     "the TLS handshake failed: check that the address and port are the service's, and that "
+     "nothing "
      "between changes TLS"},
     {CURLE_PEER_FAILED_VERIFICATION, WILL_NOT_PASS,
-     "its certificate is not trusted, or is for another name: check the address; for a private CA or "
+     "its certificate is not trusted, or is for another name: check the address; for a private CA "
+     "or "
      "a proxy that opens TLS, set ca-file"},
     {CURLE_SSL_CACERT_BADFILE, WILL_NOT_PASS,
      "ca-file cannot be read, or has no certificates in PEM"},

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTPS transfers with libcurl, many at once on one thread: the certificate is always checked, TLS is
- * 1.2 at least, redirects are not followed, nothing is taken from the environment, cookies are not
- * kept. libcurl's memory is wiped when it is freed, because requests and answers pass through it.
+ * HTTPS transfers with libcurl, many at once on one thread: the certificate is always checked, TLS
+ * is 1.2 at least, redirects are not followed, nothing is taken from the environment, cookies are
+ * not kept. libcurl's memory is wiped when it is freed, because requests and answers pass through
+ * it.
  */
 #ifndef KMIPD_KEYMANAGER_KEYPROTECT_HTTP_H
 #define KMIPD_KEYMANAGER_KEYPROTECT_HTTP_H
@@ -24,15 +25,15 @@ struct kp_transfer {
     struct curl_slist *headers;
     /* What is sent; borrowed until it has ended. */
     struct bytes body;
-    bool once;              /* libcurl must not send the body a second time by itself */
-    size_t sent;            /* of the body of a `once` transfer: handed to libcurl */
-    struct buffer *answer;  /* the body of what is answered */
-    size_t dropped;         /* of it, because a refusal was too long */
+    bool once;             /* libcurl must not send the body a second time by itself */
+    size_t sent;           /* of the body of a `once` transfer: handed to libcurl */
+    struct buffer *answer; /* the body of what is answered */
+    size_t dropped;        /* of it, because a refusal was too long */
     bool too_large;
     /* The outcome. */
     CURLcode code;
-    long http;              /* 0: there was no answer */
-    int64_t retry_after;    /* milliseconds; 0: not said */
+    long http;           /* 0: there was no answer */
+    int64_t retry_after; /* milliseconds; 0: not said */
     char text[CURL_ERROR_SIZE];
     void (*done)(struct kp_transfer *transfer); /* runs in kp_http_run() */
 };
@@ -46,7 +47,8 @@ enum status kp_transfer_init(struct kp_transfer *transfer) MUST_USE;
 void kp_transfer_free(struct kp_transfer *transfer);
 
 /* Adds "name: value" to the headers of the next start. False without memory. */
-bool kp_transfer_header(struct kp_transfer *transfer, const char *name, struct bytes value) MUST_USE;
+bool kp_transfer_header(struct kp_transfer *transfer, const char *name,
+                        struct bytes value) MUST_USE;
 
 /* Begins: `method` is GET, POST or DELETE. False without memory: done is not called. */
 bool kp_transfer_start(struct kp_http *http, struct kp_transfer *transfer, const char *method,

@@ -73,8 +73,8 @@ static enum status write_body(struct kp_iam *iam)
         return status;
     struct bytes key = api_key_in(&content);
     if (key.size == 0)
-        status = error_set(&iam->error, STATUS_INVALID_ARGUMENT, "%s has no API key in its first line",
-                           iam->options->api_key_file);
+        status = error_set(&iam->error, STATUS_INVALID_ARGUMENT,
+                           "%s has no API key in its first line", iam->options->api_key_file);
     buffer_reset(&iam->body);
     buffer_append_text(&iam->body,
                        "grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey=");
@@ -164,8 +164,8 @@ static void try_again(struct kp_iam *iam)
     }
     iam->attempt++;
     iam->fetching = false;
-    iam->wake = clock_monotonic() +
-                kp_retry_delay(iam->attempt, iam->transfer.retry_after, chance());
+    iam->wake =
+        clock_monotonic() + kp_retry_delay(iam->attempt, iam->transfer.retry_after, chance());
 }
 
 static void transport_failed(struct kp_iam *iam)

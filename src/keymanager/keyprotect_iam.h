@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The access token: fetched from IAM with the API key, kept until shortly before it ends, fetched
- * anew at 80 % of its life, one fetch at a time. Its life is counted on the local monotonic clock from
- * the request on, so that it does not matter what time it is here or there. The API key is read from
- * its file for each fetch. On the thread of the key manager alone.
+ * anew at 80 % of its life, one fetch at a time. Its life is counted on the local monotonic clock
+ * from the request on, so that it does not matter what time it is here or there. The API key is
+ * read from its file for each fetch. On the thread of the key manager alone.
  */
 #ifndef KMIPD_KEYMANAGER_KEYPROTECT_IAM_H
 #define KMIPD_KEYMANAGER_KEYPROTECT_IAM_H

@@ -39,8 +39,8 @@ struct kp_call *kp_own_call(struct kp_slot *slot, const char *method, const char
 {
     buffer_free(&slot->own.answer);
     kp_call_init(&slot->own, method, "%s", path);
-    slot->own.deadline = slot->job != NULL ? slot->job->deadline
-                                           : clock_monotonic() + slot->kp->options.job_timeout;
+    slot->own.deadline =
+        slot->job != NULL ? slot->job->deadline : clock_monotonic() + slot->kp->options.job_timeout;
     return &slot->own;
 }
 
@@ -126,8 +126,8 @@ static void wrapped(struct kp_call *call, struct kp_slot *slot)
     size_t before = slot->job->ret_wrapped.size;
     enum status status = kp_call_job_status(call, STATUS_WRAP_FAILED);
     if (status == STATUS_OK) {
-        bool good = kp_answer_action(buffer_bytes(&call->answer), &action) &&
-                    action.ciphertext[0] != '\0';
+        bool good =
+            kp_answer_action(buffer_bytes(&call->answer), &action) && action.ciphertext[0] != '\0';
         status = good ? seal(slot, &action) : STATUS_KEY_MANAGER_UNAVAILABLE;
         secret_free(&action.plaintext);
     }
@@ -188,8 +188,8 @@ static void unwrapped(struct kp_call *call, struct kp_slot *slot)
     struct kp_action action;
     enum status status = kp_call_job_status(call, STATUS_UNWRAP_FAILED);
     if (status == STATUS_OK) {
-        bool good = kp_answer_action(buffer_bytes(&call->answer), &action) &&
-                    action.plaintext.data != NULL;
+        bool good =
+            kp_answer_action(buffer_bytes(&call->answer), &action) && action.plaintext.data != NULL;
         status = good ? open_with(slot, &action) : STATUS_KEY_MANAGER_UNAVAILABLE;
         secret_free(&action.plaintext);
     }
@@ -209,8 +209,8 @@ static void rewrapped(struct kp_call *call, struct kp_slot *slot)
     size_t before = slot->job->ret_wrapped.size;
     enum status status = kp_call_job_status(call, STATUS_UNWRAP_FAILED);
     if (status == STATUS_OK) {
-        bool good = kp_answer_action(buffer_bytes(&call->answer), &action) &&
-                    action.ciphertext[0] != '\0';
+        bool good =
+            kp_answer_action(buffer_bytes(&call->answer), &action) && action.ciphertext[0] != '\0';
         if (!good)
             status = STATUS_KEY_MANAGER_UNAVAILABLE;
         else if (!is_same_version(slot, &action))

@@ -85,8 +85,7 @@ static bool scan_escape(struct scanner *scanner)
     uint32_t unit;
     if (take(scanner, 'u'))
         return scan_unit(scanner, &unit);
-    return !at_end(scanner) && *scanner->at != '\0' &&
-           strchr("\"\\/bfnrt", *scanner->at++) != NULL;
+    return !at_end(scanner) && *scanner->at != '\0' && strchr("\"\\/bfnrt", *scanner->at++) != NULL;
 }
 
 static bool scan_string(struct scanner *scanner)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads JSON (RFC 8259) where it lies: nothing is allocated and nothing copied, because the answers
- * that are read so have keys and tokens in them, which must not be left behind in memory that a JSON
- * library manages. Strict: the whole text is checked before anything of it is used. "kp" stands for
- * Key Protect in this directory.
+ * Reads JSON (RFC 8259) where it lies: nothing is allocated and nothing copied, because the
+ * answers that are read so have keys and tokens in them, which must not be left behind in memory
+ * that a JSON library manages. Strict: the whole text is checked before anything of it is used.
+ * "kp" stands for Key Protect in this directory.
  */
 #ifndef KMIPD_KEYMANAGER_KEYPROTECT_JSON_H
 #define KMIPD_KEYMANAGER_KEYPROTECT_JSON_H

@@ -59,8 +59,8 @@ static enum status read_page(struct kp *kp, struct walk *walk, const struct kp_c
     walk->fresh = 0;
     walk->found_last = false;
     if (!kp_answer_keys(buffer_bytes(&call->answer), take_key, walk, ret_count))
-        return error_set(error, STATUS_KEY_MANAGER_UNAVAILABLE,
-                         "%s: the answer is no list of keys", kp->options.url);
+        return error_set(error, STATUS_KEY_MANAGER_UNAVAILABLE, "%s: the answer is no list of keys",
+                         kp->options.url);
     if (walk->has_last && !walk->found_last)
         return error_set(error, STATUS_KEY_MANAGER_UNAVAILABLE,
                          "%s: the list of keys changed while it was read; try again",
@@ -77,8 +77,8 @@ static enum status next_page(struct kp *kp, struct walk *walk, size_t offset, si
     init_call(kp, walk, offset, &call);
     call.error = error;
     enum status status = kp_run(kp, &call);
-    bool too_broad = walk->search && !walk->has_last &&
-                     strcmp(call.refusal.code, "KEY_SEARCH_TOO_BROAD") == 0;
+    bool too_broad =
+        walk->search && !walk->has_last && strcmp(call.refusal.code, "KEY_SEARCH_TOO_BROAD") == 0;
     if (status == STATUS_OK)
         status = read_page(kp, walk, &call, ret_count, error);
     buffer_free(&call.answer);

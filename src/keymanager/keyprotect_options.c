@@ -148,9 +148,9 @@ enum status kp_options_copy(const struct keyprotect_options *options,
 
 void kp_options_free(struct keyprotect_options *copy)
 {
-    const char *texts[] = {copy->url,     copy->iam_url,         copy->instance,
-                           copy->key_ring, copy->record_key_ring, copy->api_key_file,
-                           copy->ca_file, copy->proxy};
+    const char *texts[] = {
+        copy->url,          copy->iam_url, copy->instance, copy->key_ring, copy->record_key_ring,
+        copy->api_key_file, copy->ca_file, copy->proxy};
     for (size_t i = 0; i < ARRAY_COUNT(texts); i++)
         free((char *)texts[i]);
     *copy = (struct keyprotect_options){0};

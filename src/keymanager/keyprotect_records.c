@@ -12,9 +12,10 @@
 void kp_write_key(struct buffer *body, const char *name, const char *description, bool extractable,
                   struct bytes payload)
 {
-    buffer_append_text(body, "{\"metadata\":{\"collectionType\":\"application/vnd.ibm.kms.key+json\","
-                             "\"collectionTotal\":1},\"resources\":[{"
-                             "\"type\":\"application/vnd.ibm.kms.key+json\",\"name\":");
+    buffer_append_text(body,
+                       "{\"metadata\":{\"collectionType\":\"application/vnd.ibm.kms.key+json\","
+                       "\"collectionTotal\":1},\"resources\":[{"
+                       "\"type\":\"application/vnd.ibm.kms.key+json\",\"name\":");
     kp_json_write(body, bytes_of_text(name));
     if (description != NULL) {
         buffer_append_text(body, ",\"description\":");
@@ -218,8 +219,7 @@ void kp_record_begin(struct kp_slot *slot)
         strlen(job->record_name) > KP_NAME_MAX || job->record.size == 0 ||
         job->record.size > KEYMANAGER_RECORD_MAX)
         kp_job_end(slot, STATUS_INVALID_ARGUMENT);
-    else if (slot->kp->doubts.overflowed ||
-             find_doubt(&slot->kp->doubts, job->record_name) != NULL)
+    else if (slot->kp->doubts.overflowed || find_doubt(&slot->kp->doubts, job->record_name) != NULL)
         look_for_it(slot);
     else
         write_it(slot);
@@ -230,8 +230,7 @@ void kp_record_begin(struct kp_slot *slot)
 enum status kp_record_put(struct keymanager *keymanager, const char *name, struct bytes record,
                           struct uuid *ret_id, struct error *error)
 {
-    struct keymanager_job job = {
-        .task = KEYMANAGER_RECORD, .record_name = name, .record = record};
+    struct keymanager_job job = {.task = KEYMANAGER_RECORD, .record_name = name, .record = record};
     enum status status = kp_run_job(kp_of(keymanager), &job);
     if (status != STATUS_OK)
         return error_set(error, status, "the record %s was not kept: %s", name,
@@ -240,8 +239,8 @@ enum status kp_record_put(struct keymanager *keymanager, const char *name, struc
     return STATUS_OK;
 }
 
-static void init_for(struct kp *kp, const char *method, const struct uuid *id,
-                     struct error *error, struct kp_call *call)
+static void init_for(struct kp *kp, const char *method, const struct uuid *id, struct error *error,
+                     struct kp_call *call)
 {
     char text[UUID_TEXT_LENGTH + 1];
     uuid_text(id, text);
@@ -266,7 +265,8 @@ enum status kp_record_get(struct keymanager *keymanager, const struct uuid *id,
     else if (status == STATUS_OK && !kp_answer_payload(answer, ret_record))
         status = error_set(error, STATUS_KEY_MANAGER_UNAVAILABLE,
                            "%s: the answer has no payload: the service ID needs the service role "
-                           "Writer or Manager to read it", kp->options.url);
+                           "Writer or Manager to read it",
+                           kp->options.url);
     buffer_free(&call.answer);
     return status;
 }

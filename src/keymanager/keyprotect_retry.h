@@ -10,13 +10,13 @@
 /* 429 and what is the server's fault, but not 501: that will not change. */
 bool kp_retry_is_worthwhile(long http);
 
-/* Milliseconds to wait before try `attempt` + 1 (the first failure is attempt 1): doubles, half of it
- * by chance; `retry_after` (0: none) is never undercut. `random` is any number. */
+/* Milliseconds to wait before try `attempt` + 1 (the first failure is attempt 1): doubles, half of
+ * it by chance; `retry_after` (0: none) is never undercut. `random` is any number. */
 int64_t kp_retry_delay(unsigned attempt, int64_t retry_after, uint32_t random);
 
 /*
- * Circuit breaker: after KP_BREAKER_FAILURES failures in a row, over at least KP_BREAKER_PERIOD, all
- * is refused at once for a while, twice as long each time; then one request may try.
+ * Circuit breaker: after KP_BREAKER_FAILURES failures in a row, over at least KP_BREAKER_PERIOD,
+ * all is refused at once for a while, twice as long each time; then one request may try.
  */
 #define KP_BREAKER_FAILURES  8
 #define KP_BREAKER_PERIOD    1000
@@ -25,11 +25,11 @@ int64_t kp_retry_delay(unsigned attempt, int64_t retry_after, uint32_t random);
 
 /* All zero: closed. */
 struct kp_breaker {
-    unsigned failures;    /* in a row */
-    int64_t first;        /* when the first of them was */
-    int64_t pause;        /* 0: closed */
-    int64_t reopens;      /* when one may try */
-    bool trying;          /* one does */
+    unsigned failures; /* in a row */
+    int64_t first;     /* when the first of them was */
+    int64_t pause;     /* 0: closed */
+    int64_t reopens;   /* when one may try */
+    bool trying;       /* one does */
 };
 
 /* Whether a request may be sent; while it is open, true once after each pause. */

@@ -47,16 +47,15 @@ static enum status read_metadata(struct kp *kp, const struct uuid *root_key, str
     struct kp_call call;
     init_for(kp, "GET", root_key, "/metadata", error, &call);
     enum status status = kp_run(kp, &call);
-    if (status == STATUS_OK &&
-        (!kp_answer_key(buffer_bytes(&call.answer), ret_key) ||
-         !uuid_equal(&ret_key->id, root_key)))
+    if (status == STATUS_OK && (!kp_answer_key(buffer_bytes(&call.answer), ret_key) ||
+                                !uuid_equal(&ret_key->id, root_key)))
         status = error_set(error, STATUS_KEY_MANAGER_UNAVAILABLE,
                            "%s: the answer is not about this key", kp->options.url);
     buffer_free(&call.answer);
     ret_key->whole = (struct kp_json){0};
     if (status == STATUS_OK && ret_key->extractable)
-        status = error_set(error, STATUS_ROOT_KEY_UNAVAILABLE,
-                           "it is a standard key, not a root key");
+        status =
+            error_set(error, STATUS_ROOT_KEY_UNAVAILABLE, "it is a standard key, not a root key");
     return call.http == 410 ? STATUS_NOT_FOUND : status;
 }
 
@@ -220,8 +219,8 @@ static enum status write_root_key(struct kp_call *call, struct buffer *body)
 static bool find_creation(void *context, const struct kp_key *key)
 {
     struct creation *creation = context;
-    bool same = !key->extractable && key->state != 5 &&
-                kp_key_is_described(key, creation->description);
+    bool same =
+        !key->extractable && key->state != 5 && kp_key_is_described(key, creation->description);
     if (same) {
         creation->found = true;
         creation->id = key->id;
@@ -282,8 +281,8 @@ enum status kp_create_root_key(struct keymanager *keymanager, const struct root_
     if (is_nil(&complete.id))
         status = uuid_make(wish->now, &complete.id);
     if (wish->name != NULL && (strlen(wish->name) < 2 || strlen(wish->name) > KP_NAME_MAX))
-        status = error_set(error, STATUS_INVALID_ARGUMENT, "a name has 2 to %d characters",
-                           KP_NAME_MAX);
+        status =
+            error_set(error, STATUS_INVALID_ARGUMENT, "a name has 2 to %d characters", KP_NAME_MAX);
     if (status != STATUS_OK)
         return status;
     describe(&creation);
@@ -295,8 +294,7 @@ enum status kp_create_root_key(struct keymanager *keymanager, const struct root_
     }
     if (status == STATUS_OK && !creation.found)
         status = error_set(error, STATUS_KEY_MANAGER_UNAVAILABLE,
-                           "%s: the key was made, but is not in the list of keys",
-                           kp->options.url);
+                           "%s: the key was made, but is not in the list of keys", kp->options.url);
     if (status == STATUS_OK)
         *ret_root_key = creation.id;
     return status;

@@ -202,8 +202,8 @@ static void step_slots(struct kp *kp, int64_t now)
 {
     for (uint32_t i = 0; i < kp->options.connections_max; i++) {
         struct kp_slot *slot = &kp->slots[i];
-        if (slot->call != NULL && (slot->state == KP_SLOT_TOKEN ||
-                                   (slot->state == KP_SLOT_WAITING && now >= slot->wake)))
+        if (slot->call != NULL &&
+            (slot->state == KP_SLOT_TOKEN || (slot->state == KP_SLOT_WAITING && now >= slot->wake)))
             kp_call_step(slot, now);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers of Key Protect and IAM: any bytes. The JSON reader must agree with jansson on what is well
- * formed and what a string stands for, and what is read must keep to its limits.
+ * Answers of Key Protect and IAM: any bytes. The JSON reader must agree with jansson on what is
+ * well formed and what a string stands for, and what is read must keep to its limits.
  */
 #include <jansson.h>
 #include <string.h>
@@ -40,9 +40,8 @@ static void compare(struct kp_json ours, const json_t *theirs)
     case KP_JSON_OBJECT: {
         const char *name;
         json_t *value;
-        json_object_foreach ((json_t *)theirs, name, value)
-            if (kp_json_member(ours, name, &element))
-                compare(element, value);
+        json_object_foreach((json_t *)theirs, name, value) if (kp_json_member(ours, name, &element))
+            compare(element, value);
         break;
     }
     default:
@@ -56,9 +55,8 @@ static void read_json(struct bytes input)
     bool good = kp_json_read(input, &ours);
     if (good)
         REQUIRE(lies_within(ours.text, input));
-    json_t *theirs =
-        json_loadb((const char *)input.data, input.size,
-                   JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    json_t *theirs = json_loadb((const char *)input.data, input.size,
+                                JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
     if (theirs != NULL && good)
         compare(ours, theirs);
     json_decref(theirs);

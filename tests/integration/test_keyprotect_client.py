@@ -125,7 +125,10 @@ def test_the_service_never_sees_the_key(client, service):
     key = service.add_root_key()
     wrap(client, key)
     sent = b"".join(request.body for request in service.requests)
-    plaintexts = [base64.b64decode(json.loads(request.body)["plaintext"]) for request in service.seen("actions/wrap")]
+    plaintexts = [
+        base64.b64decode(json.loads(request.body)["plaintext"])
+        for request in service.seen("actions/wrap")
+    ]
     assert base64.b64encode(bytes.fromhex(PLAINTEXT)) not in sent
     assert bytes.fromhex(PLAINTEXT) not in plaintexts and all(len(one) == 32 for one in plaintexts)
 
@@ -140,7 +143,9 @@ def test_headers_are_those_of_the_contract(open_tool, service):
     assert request.headers["x-kms-key-ring"] == "ring"
     assert request.headers["accept"] == "application/json"
     assert "expect" not in request.headers and "cookie" not in request.headers
-    assert len({r.headers["correlation-id"] for r in service.seen("/api/v2")}) == len(service.seen("/api/v2"))
+    assert len({r.headers["correlation-id"] for r in service.seen("/api/v2")}) == len(
+        service.seen("/api/v2")
+    )
 
 
 @pytest.mark.parametrize("works", [True, False])
@@ -210,7 +215,9 @@ def test_life_of_a_root_key(client, service):
     id = made["root_key"]
     assert client("create", id=wish, name="production")["root_key"] == id
     info = client("info", root_key=id)["info"]
-    assert (info["state"], info["version"], info["imported"]) == (1, 1, False) and info["created"] > 0
+    assert (info["state"], info["version"], info["imported"]) == (1, 1, False) and info[
+        "created"
+    ] > 0
     assert client("set_state", root_key=id, state=2)["status"] == "OK"
     assert client("set_state", root_key=id, state=2)["status"] == "OK"
     assert client("info", root_key=id)["info"]["state"] == 2
@@ -276,12 +283,17 @@ def test_long_lists_are_whole(client, service, search_max):
         service._add(Key(f"other-{i}", True, b"x"))
     listed = client("records", prefix="vmware_kmip-")
     assert listed["status"] == "OK"
-    assert sorted(one["name"] for one in listed["records"]) == sorted(f"vmware_kmip-{i}" for i in range(1000))
+    assert sorted(one["name"] for one in listed["records"]) == sorted(
+        f"vmware_kmip-{i}" for i in range(1000)
+    )
 
 
 def test_a_list_that_changes_is_not_believed(client, service):
     service.page_max = 300
-    keys = sorted((service._add(Key(f"vmware_kmip-{i}", True, b"x")) for i in range(900)), key=lambda key: key.id)
+    keys = sorted(
+        (service._add(Key(f"vmware_kmip-{i}", True, b"x")) for i in range(900)),
+        key=lambda key: key.id,
+    )
 
     def purge(answer: Answer) -> Answer:
         for key in keys[:100]:
@@ -301,7 +313,9 @@ def test_it_keeps_what_every_key_manager_promises(service):
         [str(tool("keyprotect_conformance")), *arguments], timeout=120,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, "\n".join(line for line in done.stdout.splitlines() if " OK " not in line)
+    assert done.returncode == 0, "\n".join(
+        line for line in done.stdout.splitlines() if " OK " not in line
+    )
 
 
 # ---- Tokens
@@ -386,7 +400,10 @@ def test_iam_that_fails_is_asked_again(client, service):
 def test_an_api_key_that_others_can_read_is_not_used(client, service):
     service.api_key_file.chmod(0o644)
     answer = client("check")
-    assert answer["status"] == "KEY_MANAGER_UNAVAILABLE" and str(service.api_key_file) in answer["text"]
+    assert (
+        answer["status"] == "KEY_MANAGER_UNAVAILABLE"
+        and str(service.api_key_file) in answer["text"]
+    )
 
 
 # ---- What may go wrong
@@ -469,8 +486,14 @@ def changed(**members):
 
 LIES = {
     "truncated JSON": (lambda a: Answer(200, a.body[:-5]), "KEY_MANAGER_UNAVAILABLE"),
-    "no JSON": (lambda a: Answer(200, b"<html>Login</html>", type="text/html"), "KEY_MANAGER_UNAVAILABLE"),
-    "another content type": (lambda a: Answer(200, a.body, type="text/plain"), "KEY_MANAGER_UNAVAILABLE"),
+    "no JSON": (
+        lambda a: Answer(200, b"<html>Login</html>", type="text/html"),
+        "KEY_MANAGER_UNAVAILABLE",
+    ),
+    "another content type": (
+        lambda a: Answer(200, a.body, type="text/plain"),
+        "KEY_MANAGER_UNAVAILABLE",
+    ),
     "10 MB": (lambda a: Answer(200, b"{" + b" " * 10_000_000 + b"}"), "KEY_MANAGER_UNAVAILABLE"),
     "an array": (lambda a: Answer(200, b"[]"), "KEY_MANAGER_UNAVAILABLE"),
     "nothing": (lambda a: Answer(204), "KEY_MANAGER_UNAVAILABLE"),
@@ -478,9 +501,18 @@ LIES = {
     "a short key": (changed(plaintext=base64.b64encode(b"x" * 31).decode()), "UNWRAP_FAILED"),
     "a long key": (changed(plaintext=base64.b64encode(b"x" * 33).decode()), "UNWRAP_FAILED"),
     "another key": (changed(plaintext=base64.b64encode(b"x" * 32).decode()), "UNWRAP_FAILED"),
-    "a redirect": (lambda a: Answer(302, b"", {"Location": "https://example.com/"}), "KEY_MANAGER_UNAVAILABLE"),
-    "404 of a proxy": (lambda a: Answer(404, b"<html>", type="text/html"), "KEY_MANAGER_UNAVAILABLE"),
-    "403 of a proxy": (lambda a: Answer(403, b"<html>", type="text/html"), "KEY_MANAGER_UNAVAILABLE"),
+    "a redirect": (
+        lambda a: Answer(302, b"", {"Location": "https://example.com/"}),
+        "KEY_MANAGER_UNAVAILABLE",
+    ),
+    "404 of a proxy": (
+        lambda a: Answer(404, b"<html>", type="text/html"),
+        "KEY_MANAGER_UNAVAILABLE",
+    ),
+    "403 of a proxy": (
+        lambda a: Answer(403, b"<html>", type="text/html"),
+        "KEY_MANAGER_UNAVAILABLE",
+    ),
 }
 
 
@@ -513,7 +545,10 @@ def test_another_keys_blob(client, service):
     assert unwrap(client, key, crossed)["status"] == "UNWRAP_FAILED"
 
 
-@pytest.mark.parametrize("state, code, status", [(2, "", 409), (5, "", 410), (1, "gone", 404), (1, "", 403), (1, "", 401)])
+@pytest.mark.parametrize(
+    "state, code, status",
+    [(2, "", 409), (5, "", 410), (1, "gone", 404), (1, "", 403), (1, "", 401)],
+)
 def test_a_root_key_out_of_service(client, service, state, code, status):
     key = service.add_root_key()
     blob = wrap(client, key)
@@ -564,7 +599,10 @@ def test_only_one_key_is_made(client, service, what, search_max):
 def test_a_record_in_doubt_is_looked_for_later(client, service):
     service.fault("POST /api/v2/keys$", close="after")
     service.fault("GET /api/v2/keys$", times=99, instead=refusal(500, ""))
-    assert client("record_put", name="vmware_kmip-1", record="ab")["status"] == "KEY_MANAGER_UNAVAILABLE"
+    assert (
+        client("record_put", name="vmware_kmip-1", record="ab")["status"]
+        == "KEY_MANAGER_UNAVAILABLE"
+    )
     service.faults.clear()
     time.sleep(1.5)
     assert client("record_put", name="vmware_kmip-1", record="ab")["status"] == "OK"
@@ -637,7 +675,9 @@ def test_check_says_what_is_wrong(tmp_path, service, open_tool):
     assert "cannot connect" in text(iam_url=closed, retries=1)
     assert "resolved" in text(url="https://no-such-host.invalid")
     assert "not trusted" in text(ca_file=stranger)
-    assert "another name" in text(url=service.url.replace("localhost", "127.0.0.1"), iam_url=service.url)
+    assert "another name" in text(
+        url=service.url.replace("localhost", "127.0.0.1"), iam_url=service.url
+    )
     assert "ca-file" in text(ca_file=tmp_path / "missing")
     assert "Manager" in text(instance=str(uuid.uuid4()))
     assert "proxy" in text(proxy="http://no-such-host.invalid:3128")
@@ -696,7 +736,9 @@ class Proxy:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                threading.Thread(target=self._serve, args=self.socket.accept()[:1], daemon=True).start()
+                threading.Thread(
+                    target=self._serve, args=self.socket.accept()[:1], daemon=True
+                ).start()
 
     def _serve(self, client) -> None:
         head = b""

@@ -43,7 +43,10 @@ class Refused(Exception):
             resource["reasons"] = [
                 {"code": self.code, "message": "as it says", "status": self.status}
             ]
-        return {"metadata": {"collectionType": ERROR, "collectionTotal": 1}, "resources": [resource]}
+        return {
+            "metadata": {"collectionType": ERROR, "collectionTotal": 1},
+            "resources": [resource],
+        }
 
 
 def now() -> str:
@@ -325,9 +328,13 @@ class KeyProtect:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         known = self.tokens.get(token, 0) > time.monotonic()
         if scheme != "Bearer" or not known:
-            raise Refused(401, "", "Unauthorized: The user does not have access to the specified resource")
+            raise Refused(
+                401, "", "Unauthorized: The user does not have access to the specified resource"
+            )
         if request.headers.get("bluemix-instance") != self.instance:
-            raise Refused(401, "", "Unauthorized: The user does not have access to the specified resource")
+            raise Refused(
+                401, "", "Unauthorized: The user does not have access to the specified resource"
+            )
 
     def _api(self, request: Request) -> Answer:
         path = request.path[len("/api/v2") :]
@@ -375,7 +382,7 @@ class KeyProtect:
         found = [
             key for key in self.keys.values()
             if key.state in states and ring in (None, key.ring)
-            and query.get("extractable", str(key.extractable).lower()) == str(key.extractable).lower()
+            and query.get("extractable") in (None, str(key.extractable).lower())
         ]  # fmt: skip
         if "search" in query:
             if len(found) > self.search_max:
@@ -458,7 +465,9 @@ class KeyProtect:
         if key.state == 5:
             raise Refused(410, "KEY_DELETED_ERR", "Gone: Key has already been deleted")
         if key.state not in states:
-            raise Refused(409, "KEY_ACTION_INVALID_STATE_ERR", "Conflict: Key is not in a valid state")
+            raise Refused(
+                409, "KEY_ACTION_INVALID_STATE_ERR", "Conflict: Key is not in a valid state"
+            )
 
     def _aad(self, said: dict) -> bytes:
         assert all(len(text) <= 255 for text in said.get("aad", []))
@@ -472,7 +481,9 @@ class KeyProtect:
     def _seal(self, key: Key, plaintext: bytes, said: dict) -> dict:
         version, material = key.versions[-1]
         nonce = os.urandom(12)
-        sealed = AESGCM(hashlib.sha256(material).digest()).encrypt(nonce, plaintext, self._aad(said))
+        sealed = AESGCM(hashlib.sha256(material).digest()).encrypt(
+            nonce, plaintext, self._aad(said)
+        )
         return {
             "ciphertext": self._outer(b64(sealed), b64(nonce), version),
             "keyVersion": {"id": version},
@@ -489,7 +500,9 @@ class KeyProtect:
             raise Refused(422, "UNPROCESSABLE_CIPHERTEXT_ERR", "Unprocessable") from None
         cipher = AESGCM(hashlib.sha256(material).digest())
         try:
-            sealed, nonce = (base64.b64decode(outer[name], validate=True) for name in ("ciphertext", "iv"))
+            sealed, nonce = (
+                base64.b64decode(outer[name], validate=True) for name in ("ciphertext", "iv")
+            )
             return outer["handle"], cipher.decrypt(nonce, sealed, self._aad(said))
         except (InvalidTag, ValueError):
             raise Refused(400, "INVALID_FIELD_ERR", "Bad Request: ciphertext") from None
@@ -497,7 +510,9 @@ class KeyProtect:
     def _wrap(self, key: Key, request: Request) -> Answer:
         self._need(key, 1)
         said = json.loads(request.body)
-        return Answer(200, json.dumps(self._seal(key, base64.b64decode(said["plaintext"]), said)).encode())
+        return Answer(
+            200, json.dumps(self._seal(key, base64.b64decode(said["plaintext"]), said)).encode()
+        )
 
     def _unwrap(self, key: Key, request: Request) -> Answer:
         self._need(key, 1, 3)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * keymanager_tool NAME=VALUE...: opens a key manager of the kind of Key Protect with these options
- * (members of struct keyprotect_options), reads one command a line from standard input, a JSON object
- * with a member "do", and answers each with one line: {"status": "OK", ...}. For tests and
+ * (members of struct keyprotect_options), reads one command a line from standard input, a JSON
+ * object with a member "do", and answers each with one line: {"status": "OK", ...}. For tests and
  * measurements. Bytes are hexadecimal.
  */
 #include <jansson.h>
@@ -59,8 +59,8 @@ static const struct secret *secret_in(const json_t *command, const char *name,
 {
     struct buffer bytes;
     bytes_in(command, name, &bytes);
-    bool there = text_of(command, name) != NULL &&
-                 secret_copy(secret, buffer_bytes(&bytes)) == STATUS_OK;
+    bool there =
+        text_of(command, name) != NULL && secret_copy(secret, buffer_bytes(&bytes)) == STATUS_OK;
     buffer_free(&bytes);
     return there ? secret : NULL;
 }
@@ -136,8 +136,8 @@ static enum status do_rewrap(struct talk *talk)
     struct buffer blob, newer;
     bytes_in(talk->command, "blob", &blob);
     buffer_init(&newer, BYTES_MAX);
-    enum status status = keymanager_rewrap(keymanager, &binding,
-                                           (struct wrapped){buffer_bytes(&blob)}, &newer);
+    enum status status =
+        keymanager_rewrap(keymanager, &binding, (struct wrapped){buffer_bytes(&blob)}, &newer);
     if (newer.size > 0)
         put_bytes(talk->answer, "blob", buffer_bytes(&newer));
     buffer_free(&blob);
@@ -179,9 +179,9 @@ static enum status do_rotate(struct talk *talk)
 {
     struct secret material = {0};
     struct uuid id = uuid_of(talk->command, "root_key");
-    enum status status = keymanager_rotate(
-        keymanager, &id, (uint32_t)integer_of(talk->command, "from", 1),
-        secret_in(talk->command, "material", &material), 1, &talk->error);
+    enum status status =
+        keymanager_rotate(keymanager, &id, (uint32_t)integer_of(talk->command, "from", 1),
+                          secret_in(talk->command, "material", &material), 1, &talk->error);
     secret_free(&material);
     return status;
 }
@@ -189,9 +189,8 @@ static enum status do_rotate(struct talk *talk)
 static enum status do_set_state(struct talk *talk)
 {
     struct uuid id = uuid_of(talk->command, "root_key");
-    return keymanager_set_state(keymanager, &id,
-                                (enum root_key_state)integer_of(talk->command, "state", 1),
-                                &talk->error);
+    return keymanager_set_state(
+        keymanager, &id, (enum root_key_state)integer_of(talk->command, "state", 1), &talk->error);
 }
 
 static enum status do_delete(struct talk *talk)
@@ -281,9 +280,9 @@ static enum status do_record_delete(struct talk *talk)
 
 static bool take_record(void *context, const struct keymanager_record *record)
 {
-    return json_array_append_new(context, json_pack("{so,ss,si}", "id", json_uuid(&record->id),
-                                                    "name", record->name, "state",
-                                                    (int)record->state)) == 0;
+    return json_array_append_new(context,
+                                 json_pack("{so,ss,si}", "id", json_uuid(&record->id), "name",
+                                           record->name, "state", (int)record->state)) == 0;
 }
 
 static enum status do_records(struct talk *talk)
@@ -339,8 +338,7 @@ static void set_up_jobs(const json_t *command, struct keymanager_job *jobs, size
         job->record_name = text_of(command, "name");
         job->record = wrapped.blob;
         buffer_init(&job->ret_wrapped, BYTES_MAX);
-        if (job->task == KEYMANAGER_WRAP &&
-            secret_copy(&job->plaintext, plaintext) != STATUS_OK)
+        if (job->task == KEYMANAGER_WRAP && secret_copy(&job->plaintext, plaintext) != STATUS_OK)
             abort();
     }
 }
@@ -356,7 +354,8 @@ static void run_jobs(struct talk *talk, struct keymanager_job *jobs, size_t coun
     while (left > 0)
         (void)pthread_cond_wait(&all_done, &mutex);
     (void)pthread_mutex_unlock(&mutex);
-    (void)json_object_set_new(talk->answer, "milliseconds", json_integer(clock_monotonic() - begun));
+    (void)json_object_set_new(talk->answer, "milliseconds",
+                              json_integer(clock_monotonic() - begun));
     (void)json_object_set_new(talk->answer, "foreground", json_integer(finished[0] - begun));
     (void)json_object_set_new(talk->answer, "background", json_integer(finished[1] - begun));
     json_t *counts = json_object();

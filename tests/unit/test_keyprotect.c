@@ -31,8 +31,19 @@ static void test_json_accepts(void **state)
 {
     (void)state;
     static const char *const good[] = {
-        "{}", " [ ] ", "null", "true", "false", "0", "-0", "-12.5e+3", "1E9", "\"\"",
-        "\"a\\u00e9\\n\\/\"", "{\"a\":[1,{\"b\":null}],\"c\":\"\xc3\xa9\"}", "[[],[],{}]",
+        "{}",
+        " [ ] ",
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "-12.5e+3",
+        "1E9",
+        "\"\"",
+        "\"a\\u00e9\\n\\/\"",
+        "{\"a\":[1,{\"b\":null}],\"c\":\"\xc3\xa9\"}",
+        "[[],[],{}]",
     };
     struct kp_json value;
     for (size_t i = 0; i < ARRAY_COUNT(good); i++)
@@ -44,9 +55,36 @@ static void test_json_refuses(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", " ", "{", "}", "{}{}", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}",
-        "01", "1.", ".5", "+1", "1e", "-", "tru", "nulll", "\"", "\"\\x\"", "\"\\u12g4\"",
-        "\"\\u12\"", "\"\n\"", "\"\xff\"", "\"\xc3\"", "'a'", "[1 2]", "{\"a\":1 \"b\":2}", "\"\\",
+        "",
+        " ",
+        "{",
+        "}",
+        "{}{}",
+        "[1,]",
+        "[,1]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "1e",
+        "-",
+        "tru",
+        "nulll",
+        "\"",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"\\u12\"",
+        "\"\n\"",
+        "\"\xff\"",
+        "\"\xc3\"",
+        "'a'",
+        "[1 2]",
+        "{\"a\":1 \"b\":2}",
+        "\"\\",
     };
     struct kp_json value;
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
@@ -70,8 +108,8 @@ static void test_json_members(void **state)
     (void)state;
     struct kp_json root, value;
     int64_t number;
-    assert_true(kp_json_read(text("{ \"a\" : 1 , \"b\":[2,{\"a\":9}], \"d\":3,\"d\":4, \"\\u0065\":5}"),
-                             &root));
+    assert_true(kp_json_read(
+        text("{ \"a\" : 1 , \"b\":[2,{\"a\":9}], \"d\":3,\"d\":4, \"\\u0065\":5}"), &root));
     assert_true(kp_json_member(root, "a", &value) && kp_json_integer(value, &number));
     assert_int_equal(number, 1);
     assert_false(kp_json_member(root, "d", &value)); /* twice */
@@ -160,10 +198,15 @@ static void test_tokens(void **state)
     assert_int_equal(token.lifetime, 3600000);
     secret_free(&token.text);
     static const char *const bad[] = {
-        "{}", "[]", "{\"access_token\":\"a\"}", "{\"access_token\":\"\",\"expires_in\":1}",
-        "{\"access_token\":\"a b\",\"expires_in\":1}", "{\"access_token\":\"a\",\"expires_in\":0}",
+        "{}",
+        "[]",
+        "{\"access_token\":\"a\"}",
+        "{\"access_token\":\"\",\"expires_in\":1}",
+        "{\"access_token\":\"a b\",\"expires_in\":1}",
+        "{\"access_token\":\"a\",\"expires_in\":0}",
         "{\"access_token\":\"a\\r\\nX: y\",\"expires_in\":1}",
-        "{\"access_token\":\"a\",\"expires_in\":\"1\"}", "{\"access_token\":7,\"expires_in\":1}",
+        "{\"access_token\":\"a\",\"expires_in\":\"1\"}",
+        "{\"access_token\":7,\"expires_in\":1}",
         "{\"access_token\":\"a\",\"expires_in\":1",
     };
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
@@ -186,8 +229,14 @@ static void test_actions(void **state)
     assert_int_equal(action.version.bytes[15], 1);
     secret_free(&action.plaintext);
     static const char *const bad[] = {
-        "", "[]", "{\"plaintext\":\"A\"}", "{\"plaintext\":7}", "{\"ciphertext\":\"\"}",
-        "{\"ciphertext\":\"a b\"}", "{\"ciphertext\":\"a\\\"b\"}", "{\"ciphertext\":null}",
+        "",
+        "[]",
+        "{\"plaintext\":\"A\"}",
+        "{\"plaintext\":7}",
+        "{\"ciphertext\":\"\"}",
+        "{\"ciphertext\":\"a b\"}",
+        "{\"ciphertext\":\"a\\\"b\"}",
+        "{\"ciphertext\":null}",
     };
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
         if (kp_answer_action(text(bad[i]), &action))
@@ -227,9 +276,13 @@ static void test_keys(void **state)
     assert_int_equal(key.deleted, key.created);
     assert_true(kp_key_is_described(&key, "said") && !kp_key_is_described(&key, "sai"));
     static const char *const bad[] = {
-        "{}", "{\"resources\":[]}", "{\"resources\":[{}]}", "{\"resources\":[{\"id\":\"x\"}]}",
+        "{}",
+        "{\"resources\":[]}",
+        "{\"resources\":[{}]}",
+        "{\"resources\":[{\"id\":\"x\"}]}",
         "{\"resources\":[{\"id\":\"" ID "\",\"state\":\"1\"}]}",
-        "{\"resources\":[{\"id\":\"" ID "\"},{\"id\":\"" ID "\"}]}", "{\"resources\":{}}",
+        "{\"resources\":[{\"id\":\"" ID "\"},{\"id\":\"" ID "\"}]}",
+        "{\"resources\":{}}",
     };
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
         if (kp_answer_key(text(bad[i]), &key))
@@ -254,7 +307,8 @@ static void test_lists(void **state)
     assert_int_equal(visited, 2);
     assert_true(kp_answer_keys(text("{\"metadata\":{\"collectionTotal\":0}}"), NULL, NULL, &count));
     assert_int_equal(count, 0);
-    assert_false(kp_answer_keys(text("{\"metadata\":{\"collectionTotal\":1}}"), NULL, NULL, &count));
+    assert_false(
+        kp_answer_keys(text("{\"metadata\":{\"collectionTotal\":1}}"), NULL, NULL, &count));
     assert_false(kp_answer_keys(text("{}"), NULL, NULL, &count));
 }
 
@@ -281,7 +335,8 @@ static void test_payloads(void **state)
     assert_true(kp_answer_payload(text("{\"resources\":[{\"payload\":\"AAEC\"}]}"), &payload));
     assert_int_equal(payload.size, 4);
     static const char *const bad[] = {
-        "{\"resources\":[{}]}", "{\"resources\":[{\"payload\":\"A\"}]}",
+        "{\"resources\":[{}]}",
+        "{\"resources\":[{\"payload\":\"A\"}]}",
         "{\"resources\":[{\"payload\":\"AAECAAECAAEC\"}]}",
     };
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
@@ -333,8 +388,14 @@ static void test_times(void **state)
         assert_int_equal(time, good[i].time);
     }
     static const char *const bad[] = {
-        "", "2026-01-02", "2026-01-02T03:04:05", "2026-13-02T03:04:05Z", "2026-01-02T03:04:05+0000",
-        "2026-01-02 03:04:05Z", "2026-01-02T03:04:05Zx", "x026-01-02T03:04:05Z",
+        "",
+        "2026-01-02",
+        "2026-01-02T03:04:05",
+        "2026-13-02T03:04:05Z",
+        "2026-01-02T03:04:05+0000",
+        "2026-01-02 03:04:05Z",
+        "2026-01-02T03:04:05Zx",
+        "x026-01-02T03:04:05Z",
     };
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
         if (kp_time_read(text(bad[i]), &time))
@@ -347,8 +408,12 @@ static void test_content_types(void **state)
     static const char *const good[] = {"application/json", "Application/JSON; charset=utf-8",
                                        "application/vnd.ibm.kms.key+json",
                                        "application/vnd.ibm.kms.key_action+json;charset=UTF-8"};
-    static const char *const bad[] = {"text/html", "application/jsonp", "application/vnd.ibm.",
-                                      "application/octet-stream", "", "application/vnd.ibm.kms.key"};
+    static const char *const bad[] = {"text/html",
+                                      "application/jsonp",
+                                      "application/vnd.ibm.",
+                                      "application/octet-stream",
+                                      "",
+                                      "application/vnd.ibm.kms.key"};
     for (size_t i = 0; i < ARRAY_COUNT(good); i++)
         assert_true(kp_is_json_type(good[i]));
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
@@ -489,15 +554,16 @@ static void test_addresses(void **state)
     struct error error;
     char *url = NULL;
     static const char *const bad[] = {
-        "http://host", "host", "https://", "https://user@host", "https://host?x", "https://host#x",
-        "https://host/api/v2", "ftp://host", "",
+        "http://host",         "host",           "https://",
+        "https://user@host",   "https://host?x", "https://host#x",
+        "https://host/api/v2", "ftp://host",     "",
     };
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
         if (kp_url_copy("url", bad[i], &url, &error) != STATUS_INVALID_ARGUMENT)
             fail_msg("%s", bad[i]);
-    assert_int_equal(kp_url_copy("url", "https://api.us-south.hs-crypto.cloud.ibm.com:9730//", &url,
-                                 &error),
-                     STATUS_OK);
+    assert_int_equal(
+        kp_url_copy("url", "https://api.us-south.hs-crypto.cloud.ibm.com:9730//", &url, &error),
+        STATUS_OK);
     assert_string_equal(url, "https://api.us-south.hs-crypto.cloud.ibm.com:9730");
     free(url);
 }
