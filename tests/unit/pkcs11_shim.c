@@ -28,9 +28,9 @@ static bool fails(enum shim_function function)
     return atomic_fetch_sub(&pkcs11_shim.times, 1) > 0;
 }
 
-/* What AES key wrap is done with; by one thread, one operation at a time. */
+/* What AES key wrap is done with, and whether this thread's operation is one. */
 static unsigned char imported[32];
-static bool wrapping;
+static _Thread_local bool wrapping;
 
 /* What the token lacks. */
 #define SHIM(name, parameters, arguments) static ck_rv_t before_##name parameters;
