@@ -30,6 +30,7 @@ struct saved_state {
     uint64_t failed;
     struct saved_from from[REWRAP_FROM_MAX];
 } __attribute__((packed));
+_Static_assert(sizeof(struct saved_state) == 224, "as in docs/formats.md");
 
 #define VALUE_NAME_SIZE (sizeof("upkeep.rewrap.") + UUID_TEXT_LENGTH)
 

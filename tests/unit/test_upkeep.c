@@ -465,7 +465,7 @@ static void test_saved_state_that_cannot_be_read(void **state)
 {
     struct upkeep_bench *bench = *state;
     static const uint8_t values[][300] = {{9}, {1, 77}, {1, 1, 99}, {0}};
-    static const size_t sizes[] = {260, 260, 260, 3, 300};
+    static const size_t sizes[] = {224, 224, 224, 3, 300};
     char name[80] = "upkeep.rewrap.";
     bench_insert_many(bench, 1, 5);
     uuid_text(&bench->adapter.uuid, name + strlen(name));
