@@ -125,7 +125,7 @@ static bool read_ring(struct api_call *call, struct kms_ring *ring)
     else if (strcmp(name, KMS_RING_DEFAULT) == 0)
         api_fail(call, API_KEY_RING_RESERVED_ERR, NULL, NULL);
     else if (api_require(call, call->roles, name, NULL)) {
-        (void)snprintf(ring->id, sizeof(ring->id), "%s", name);
+        (void)snprintf(ring->id, sizeof(ring->id), "%.100s", name);
         return true;
     }
     return false;
