@@ -6,6 +6,7 @@
 
 #define CONNECTIONS_MAX 1024
 #define RING_MAX        100
+#define URL_MAX         500
 
 static bool is_empty(const char *text)
 {
@@ -31,6 +32,8 @@ static const char *fault_of(CURLU *parts, const char *url)
         return "there must be no user name or password in it";
     if (has_part(parts, CURLUPART_QUERY) || has_part(parts, CURLUPART_FRAGMENT))
         return "there must be no '?' or '#' in it";
+    if (strlen(url) > URL_MAX)
+        return "it is too long";
     if (strstr(url, "/api/v") != NULL)
         return "it must end before /api/v2";
     return NULL;

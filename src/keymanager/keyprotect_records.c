@@ -310,5 +310,7 @@ enum status kp_records(struct keymanager *keymanager, const char *prefix,
     const struct kp_list list = {.extractable = true,
                                  .search = prefix[0] != '\0' ? prefix : NULL,
                                  .key_ring = kp->options.record_key_ring};
+    if (strlen(prefix) > KP_NAME_MAX)
+        return error_set(error, STATUS_INVALID_ARGUMENT, "no record has so long a name");
     return kp_list_keys(kp, &list, visit_record, &walk, error);
 }
