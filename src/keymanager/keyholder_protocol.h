@@ -89,7 +89,7 @@ enum status keyholder_frame_read(struct bytes come, struct keyholder_head *ret_h
 
 /* ---- HELLO ---- */
 
-/* What a keyholder is to be. Texts of at most 4,000 bytes in all; NULL is "". */
+/* What a keyholder is to be. Texts of at most 12,000 bytes in all; NULL is "". */
 struct keyholder_settings {
     uint64_t secret_memory; /* bytes of its secret heap; a power of two */
     uint64_t unwrap_rate;   /* a second; 0: any */
