@@ -312,7 +312,7 @@ struct kms_import_token {
     int64_t retrievals;
     int64_t remaining;
     char public_key[KMS_PUBLIC_KEY_MAX + 1];  /* PEM */
-    uint8_t private_key[KMS_PRIVATE_KEY_MAX]; /* PKCS #8, wrapped */
+    uint8_t private_key[KMS_PRIVATE_KEY_MAX]; /* PKCS #1, wrapped */
     size_t private_key_size;
     uint8_t nonce[KMS_NONCE_SIZE];
 };
