@@ -251,7 +251,7 @@ static void change_object(struct talk *talk, struct dice *dice, struct known *kn
         (void)by_id(talk, KMIP_OPERATION_DESTROY, id);
         break;
     case 2:
-        (void)add_attribute(talk, id, named("x-more", integer((int64_t)dice_below(dice, 1000))));
+        (void)add_attribute(talk, id, named("x-more", long_integer(dice_below(dice, 1000))));
         break;
     default:
         (void)by_id(talk, KMIP_OPERATION_GET, id);

@@ -112,8 +112,13 @@ void bench_copy(struct upkeep_bench *from, struct upkeep_bench *copy)
 {
     char source[128];
     char target[128];
-    *copy = *from;
-    copy->upkeep = NULL;
+    *copy = (struct upkeep_bench){.local = from->local,
+                                  .remote = from->remote,
+                                  .keymanagers = from->keymanagers,
+                                  .options = from->options,
+                                  .adapter = from->adapter,
+                                  .remote_root_key = from->remote_root_key};
+    clock_init_test(&copy->clock, clock_now(&from->clock));
     files_make_directory(copy->directory, sizeof(copy->directory));
     (void)snprintf(copy->path, sizeof(copy->path), "%s/store.db", copy->directory);
     copy_file(from->path, copy->path);
