@@ -33,30 +33,31 @@ static const struct ipc_argument *adapter_argument(enum ipc_command_code code)
     return ipc_find_argument(code, of_adapter ? "name" : "adapter");
 }
 
-/* That adapter as grants name it, by its UUID. NULL: all of them, or one that is not there. */
-static const char *adapter_of(struct api_call *call, enum ipc_command_code code,
-                              const json_t *arguments, char ret_uuid[static UUID_TEXT_LENGTH + 1])
+/* False: the command is about all adapters, or about one that is not there. */
+static bool find_adapter(struct api_call *call, enum ipc_command_code code, const json_t *arguments,
+                         struct adapter_row *ret_row)
 {
-    struct adapter_row row;
     const struct ipc_argument *argument = adapter_argument(code);
     if (argument == NULL)
-        return NULL;
+        return false;
     const char *name = json_string_value(json_object_get(arguments, argument->name));
     if (name == NULL && (argument->place == IPC_POSITIONAL || code == IPC_cert_list))
-        return NULL;
-    if (store_adapter_find(call->session, bytes_of_text(name != NULL ? name : "default"), &row) !=
-        STATUS_OK)
-        return NULL;
-    uuid_text(&row.uuid, ret_uuid);
-    return ret_uuid;
+        return false;
+    return store_adapter_find(call->session, bytes_of_text(name != NULL ? name : "default"),
+                              ret_row) == STATUS_OK;
 }
 
+/* Grants name an adapter by its UUID or its name. */
 static bool is_permitted(struct api_call *call, enum ipc_command_code code,
                          const json_t *arguments)
 {
+    struct adapter_row row;
     char uuid[UUID_TEXT_LENGTH + 1];
-    return api_require(call, roles[ipc_commands[code].role], NULL,
-                       adapter_of(call, code, arguments, uuid));
+    unsigned wanted = roles[ipc_commands[code].role];
+    if (!find_adapter(call, code, arguments, &row))
+        return api_require(call, wanted, NULL, NULL);
+    uuid_text(&row.uuid, uuid);
+    return api_may(call, wanted, NULL, uuid) || api_require(call, wanted, NULL, row.name);
 }
 
 static const char audit_advice[] =

@@ -15,6 +15,7 @@
 
 #define SECRET_HEAP_SIZE    65536
 #define ANSWER_MILLISECONDS 60000
+#define LONG_MILLISECONDS   86400000
 
 enum ctl_exit ctl_fail(enum status status, const char *text)
 {
@@ -104,8 +105,7 @@ static enum status read_refusal(unsigned code, const json_t *body, struct error 
  * through everything that a key manager has. */
 static int patience(enum ipc_command_code command)
 {
-    (void)command;
-    return ANSWER_MILLISECONDS;
+    return command == IPC_adapter_rebuild ? LONG_MILLISECONDS : ANSWER_MILLISECONDS;
 }
 
 enum status ctl_request(struct ctl_server *server, enum ipc_command_code command,

@@ -24,6 +24,21 @@ static void make_harmless(char *text)
     }
 }
 
+/* "a, b": of an array of texts. */
+static void join_elements(const json_t *array, char cell[static CELL_MAX])
+{
+    size_t index, used = 0;
+    json_t *element;
+    json_array_foreach((json_t *)array, index, element)
+    {
+        const char *text = json_string_value(element);
+        int length = snprintf(&cell[used], CELL_MAX - used, "%s%s", index > 0 ? ", " : "",
+                              text != NULL ? text : "");
+        if (length < 0 || (used += (size_t)length) >= CELL_MAX)
+            return;
+    }
+}
+
 static void format_cell(const json_t *value, char cell[static CELL_MAX])
 {
     if (json_is_string(value))
@@ -34,6 +49,8 @@ static void format_cell(const json_t *value, char cell[static CELL_MAX])
         (void)snprintf(cell, CELL_MAX, "%s", json_is_true(value) ? "yes" : "no");
     else
         cell[0] = '\0';
+    if (json_is_array(value))
+        join_elements(value, cell);
     make_harmless(cell);
 }
 
@@ -132,7 +149,8 @@ void ctl_print_table(FILE *file, const json_t *rows, const struct ctl_column *al
 
 /* Keys of ours that are more than their words. */
 static const char *const key_titles[][2] = {
-    {"id", "ID"}, {"uuid", "UUID"}, {"sha1", "SHA-1"}, {"sha256", "SHA-256"}};
+    {"id", "ID"}, {"uuid", "UUID"}, {"url", "URL"},
+    {"api_keys", "API keys"}, {"sha1", "SHA-1"}, {"sha256", "SHA-256"}};
 
 static void format_key(const char *key, char text[static CELL_MAX])
 {

@@ -12,6 +12,7 @@
 
 #define PASSWORD_MAX     1024
 #define PEM_MAX          (64u << 10)
+#define MATERIAL_MAX     1024
 
 static bool put_text(struct ctl_call *call, const char *name, struct bytes text)
 {
@@ -204,7 +205,8 @@ static enum status prepare_credential(struct ctl_call *call, struct ctl_server *
 
 /* ---- Confirmations ---- */
 
-static enum status confirm(const char *question, const char *expected, struct error *error)
+static enum status confirm(const char *question, const char *expected, const char *option,
+                           struct error *error)
 {
     char line[300];
     if (prompt_line(question, line, sizeof(line)))
@@ -212,23 +214,112 @@ static enum status confirm(const char *question, const char *expected, struct er
                    ? STATUS_OK
                    : error_set(error, STATUS_CLOSED, "not confirmed; nothing is changed");
     return error_set(error, STATUS_CLOSED,
-                     "there is no terminal to ask on; nothing is changed. Give --yes to do it "
-                     "without being asked");
+                     "there is no terminal to ask on; nothing is changed. Give %s to do it "
+                     "without being asked",
+                     option);
 }
+
+/* What is deleted, and how it is named. */
+static const struct {
+    enum ipc_command_code command;
+    const char *question;
+    const char *argument;
+} deletions[] = {
+    {IPC_adapter_delete, "Delete the adapter and all its certificates:", "name"},
+    {IPC_cert_delete, "No longer let in the certificate", "certificate"},
+    {IPC_root_key_delete, "Delete the root key", "name"},
+    {IPC_service_id_delete, "Delete the service ID and all its API keys:", "name"},
+    {IPC_api_key_delete, "Delete the API key", "name"},
+};
 
 static enum status confirm_delete(struct ctl_call *call, struct ctl_server *server,
                                   struct error *error)
 {
-    char question[400];
+    char question[400] = "";
     if (ctl_flag(call, "yes"))
         return STATUS_OK;
-    bool adapter = call->command == IPC_adapter_delete;
-    (void)snprintf(question, sizeof(question), "%s '%.200s'? Type yes: ",
-                   adapter ? "Delete the adapter and all its certificates:"
-                           : "No longer let in the certificate",
-                   ctl_text(call, adapter ? "name" : "certificate"));
-    return confirm(question, "yes", error);
+    for (size_t i = 0; i < ARRAY_COUNT(deletions); i++)
+        if (deletions[i].command == call->command)
+            (void)snprintf(question, sizeof(question), "%s '%.200s'? Type yes: ",
+                           deletions[i].question, ctl_text(call, deletions[i].argument));
+    return confirm(question, "yes", "--yes", error);
 }
+
+/* ---- Root keys ---- */
+
+static enum status take_material(struct ctl_call *call, struct error *error)
+{
+    struct secret content = {0};
+    enum status status = ctl_secret_heap(error);
+    if (status == STATUS_OK)
+        status = file_read_secret(ctl_text(call, "file"), FILE_PRIVATE, MATERIAL_MAX, &content,
+                                  error);
+    if (status != STATUS_OK)
+        return status;
+    size_t size = 0;
+    while (size < content.size && content.data[size] > ' ')
+        size++;
+    if (!put_text(call, "material", bytes_of(content.data, size)))
+        status = error_set(error, STATUS_INVALID_ARGUMENT, "%.300s is not base64",
+                           ctl_text(call, "file"));
+    secret_free(&content);
+    return status;
+}
+
+static enum status prepare_import(struct ctl_call *call, struct ctl_server *server,
+                                  struct error *error)
+{
+    if (ctl_text(call, "file") == NULL)
+        return error_set(error, STATUS_INVALID_ARGUMENT,
+                         "name the FILE with the material: base64 in its first line, readable for "
+                         "you alone");
+    return take_material(call, error);
+}
+
+static enum status prepare_rotate(struct ctl_call *call, struct ctl_server *server,
+                                  struct error *error)
+{
+    return ctl_text(call, "file") != NULL ? take_material(call, error) : STATUS_OK;
+}
+
+/* Has the name typed, not a yes: a slip must not cost everything. */
+static enum status confirm_erasure(struct ctl_call *call, struct ctl_server *server,
+                                   struct error *error)
+{
+    char question[1000];
+    json_t *shown = NULL;
+    if (ctl_text(call, "yes_i_mean") != NULL)
+        return STATUS_OK;
+    json_t *asked = json_pack("{s:s}", "name", ctl_text(call, "name"));
+    if (ctl_text(call, "key_manager") != NULL)
+        (void)json_object_set(asked, "key_manager",
+                              json_object_get(call->arguments, "key_manager"));
+    enum status status = ctl_request(server, IPC_root_key_show, asked, &shown, error);
+    json_decref(asked);
+    if (status != STATUS_OK)
+        return status;
+    const char *name = json_string_value(json_object_get(shown, "name"));
+    size_t adapters = json_array_size(json_object_get(shown, "adapters"));
+    (void)snprintf(question, sizeof(question),
+                   "The root key '%.200s' is used by %zu adapter%s. It is erased at once: every key "
+                   "under it, and all that is encrypted with those, is lost for ever.\n"
+                   "Type the name of the root key: ",
+                   name, adapters, adapters == 1 ? "" : "s");
+    status = confirm(question, name, "--yes-i-mean NAME", error);
+    if (status == STATUS_OK)
+        (void)json_object_set(call->arguments, "yes_i_mean", json_object_get(shown, "name"));
+    json_decref(shown);
+    return status;
+}
+
+static enum status prepare_root_key_delete(struct ctl_call *call, struct ctl_server *server,
+                                           struct error *error)
+{
+    return ctl_flag(call, "force") ? confirm_erasure(call, server, error)
+                                   : confirm_delete(call, server, error);
+}
+
+/* ---- Objects ---- */
 
 static const char *attribute_of(const json_t *shown, const char *name)
 {
@@ -259,7 +350,7 @@ static enum status confirm_destroy(struct ctl_call *call, struct ctl_server *ser
     for (char *at = question; *at != '\0'; at++)
         if ((unsigned char)*at < 0x20 && *at != '\n')
             *at = '?';
-    status = confirm(question, last, error);
+    status = confirm(question, last, "--yes", error);
     json_decref(shown);
     return status;
 }
@@ -270,10 +361,19 @@ typedef enum status preparation(struct ctl_call *call, struct ctl_server *server
                                 struct error *error);
 
 static preparation *const preparations[IPC_COMMAND_COUNT] = {
-    [IPC_adapter_create] = prepare_credential, [IPC_adapter_set] = prepare_credential,
-    [IPC_adapter_delete] = confirm_delete,     [IPC_cert_add] = prepare_add,
-    [IPC_cert_issue] = prepare_issue,          [IPC_cert_sign] = prepare_sign,
-    [IPC_cert_delete] = confirm_delete,        [IPC_object_destroy] = confirm_destroy,
+    [IPC_adapter_create] = prepare_credential,
+    [IPC_adapter_set] = prepare_credential,
+    [IPC_adapter_delete] = confirm_delete,
+    [IPC_cert_add] = prepare_add,
+    [IPC_cert_issue] = prepare_issue,
+    [IPC_cert_sign] = prepare_sign,
+    [IPC_cert_delete] = confirm_delete,
+    [IPC_object_destroy] = confirm_destroy,
+    [IPC_root_key_import] = prepare_import,
+    [IPC_root_key_rotate] = prepare_rotate,
+    [IPC_root_key_delete] = prepare_root_key_delete,
+    [IPC_service_id_delete] = confirm_delete,
+    [IPC_api_key_delete] = confirm_delete,
 };
 
 enum status ctl_prepare(struct ctl_call *call, struct ctl_server *server, struct error *error)

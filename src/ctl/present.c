@@ -17,7 +17,29 @@ static const char *text_of(const json_t *result, const char *name)
 
 static const struct ctl_column adapter_columns[] = {
     {"NAME", "name"},     {"CERTIFICATES", "certificates"}, {"OBJECTS", "objects"},
-    {"ACTIVE", "active"}, {"CREATED", "created"},           {"DESCRIPTION", "description"},
+    {"ACTIVE", "active"}, {"CREATED", "created"},           {"KEY MANAGER", "key_manager"},
+    {"DESCRIPTION", "description"},
+};
+
+static const struct ctl_column root_key_columns[] = {
+    {"NAME", "name"},   {"ID", "id"},           {"KEY MANAGER", "key_manager"},
+    {"STATE", "state"}, {"VERSION", "version"}, {"CREATED", "created"},
+    {"ROTATED", "rotated"}, {"ADAPTERS", "adapters"},
+};
+
+static const struct ctl_column key_manager_columns[] = {
+    {"NAME", "name"},         {"DEFAULT", "default"},   {"HEALTH", "health"},
+    {"ADAPTERS", "adapters"}, {"CHECKED", "checked"},   {"PROCESS", "process"},
+    {"RESTARTS", "restarts"}, {"RECORDED", "recorded"}, {"DUE", "records_due"},
+    {"WITHDRAWN", "withdrawn"},
+};
+
+static const struct ctl_column service_id_columns[] = {
+    {"NAME", "name"}, {"ROLES", "roles"}, {"CREATED", "created"}, {"DESCRIPTION", "description"},
+};
+
+static const struct ctl_column api_key_columns[] = {
+    {"NAME", "name"}, {"ID", "id"}, {"CREATED", "created"}, {"LAST USED", "used"},
 };
 
 static const struct ctl_column certificate_columns[] = {
@@ -45,6 +67,14 @@ static const struct listing listings[IPC_COMMAND_COUNT] = {
                        "No certificate is let in; kmipctl cert add, issue or sign let one in."},
     [IPC_object_list] = {"objects", object_columns, ARRAY_COUNT(object_columns),
                          "There are no objects."},
+    [IPC_root_key_list] = {"root_keys", root_key_columns, ARRAY_COUNT(root_key_columns),
+                           "There are no root keys."},
+    [IPC_key_manager_list] = {"key_managers", key_manager_columns,
+                              ARRAY_COUNT(key_manager_columns), "There are no key managers."},
+    [IPC_service_id_list] = {"service_ids", service_id_columns, ARRAY_COUNT(service_id_columns),
+                             "There are no service IDs; kmipctl service-id create makes one."},
+    [IPC_api_key_list] = {"api_keys", api_key_columns, ARRAY_COUNT(api_key_columns),
+                          "There are no API keys; kmipctl api-key create makes one."},
     [IPC_object_find] = {"objects", object_columns, ARRAY_COUNT(object_columns),
                          "Nothing fits all of that."},
 };
@@ -138,6 +168,67 @@ static void say_destroyed(const struct ctl_call *call, const json_t *result)
     printf("%s is destroyed.\n", text_of(result, "id"));
 }
 
+static void say_moved(const struct ctl_call *call, const json_t *result)
+{
+    (void)call;
+    printf("New keys of the adapter '%s' are under the root key %s in %s from now on. The others\n"
+           "follow: kmipctl adapter progress %s shows how far they are.\n",
+           text_of(result, "name"), text_of(result, "root_key"), text_of(result, "key_manager"),
+           text_of(result, "name"));
+}
+
+static void say_rotated(const struct ctl_call *call, const json_t *result)
+{
+    (void)call;
+    printf("The root key '%s' is at version %lld. Keys under it follow in the background.\n",
+           text_of(result, "name"),
+           (long long)json_integer_value(json_object_get(result, "version")));
+}
+
+static void say_state(const struct ctl_call *call, const json_t *result)
+{
+    (void)call;
+    printf("The root key '%s' is %s.\n", text_of(result, "name"), text_of(result, "state"));
+}
+
+static void say_root_key_deleted(const struct ctl_call *call, const json_t *result)
+{
+    (void)call;
+    printf(json_is_true(json_object_get(result, "erased"))
+               ? "The root key '%s' is erased.\n"
+               : "The root key '%s' is deleted; kmipctl root-key restore takes that back for 30 "
+                 "days.\n",
+           text_of(result, "name"));
+}
+
+static void say_rebuilt(const struct ctl_call *call, const json_t *result)
+{
+    size_t index;
+    const json_t *failure;
+    static const char *const counts[] = {"adapters", "objects", "present", "disabled", "failed"};
+    (void)call;
+    for (size_t i = 0; i < ARRAY_COUNT(counts); i++)
+        printf("%-9s  %lld\n", counts[i],
+               (long long)json_integer_value(json_object_get(result, counts[i])));
+    json_array_foreach(json_object_get(result, "failures"), index, failure)
+        printf("not restored: %s: %s\n", text_of(failure, "record"), text_of(failure, "why"));
+}
+
+/* The key stands alone on standard output. */
+static void say_api_key(const struct ctl_call *call, const json_t *result)
+{
+    (void)call;
+    puts(text_of(result, "api_key"));
+    fprintf(stderr, "This is the API key '%s' of '%s'. It is shown this once.\n",
+            text_of(result, "name"), text_of(result, "service_id"));
+}
+
+static void say_deleted(const struct ctl_call *call, const json_t *result)
+{
+    (void)call;
+    printf("'%s' is deleted.\n", text_of(result, "name"));
+}
+
 typedef void sentence(const struct ctl_call *call, const json_t *result);
 
 static sentence *const sentences[IPC_COMMAND_COUNT] = {
@@ -145,7 +236,12 @@ static sentence *const sentences[IPC_COMMAND_COUNT] = {
     [IPC_cert_add] = say_let_in,                [IPC_cert_issue] = say_issued,
     [IPC_cert_sign] = say_signed,               [IPC_cert_delete] = say_certificate_deleted,
     [IPC_object_create] = say_created,          [IPC_object_restore] = say_restored,
-    [IPC_object_destroy] = say_destroyed,
+    [IPC_object_destroy] = say_destroyed,       [IPC_adapter_move] = say_moved,
+    [IPC_adapter_rebuild] = say_rebuilt,        [IPC_root_key_rotate] = say_rotated,
+    [IPC_root_key_disable] = say_state,         [IPC_root_key_enable] = say_state,
+    [IPC_root_key_restore] = say_state,         [IPC_root_key_delete] = say_root_key_deleted,
+    [IPC_api_key_create] = say_api_key,         [IPC_api_key_delete] = say_deleted,
+    [IPC_service_id_delete] = say_deleted,
 };
 
 /* ---- Files ---- */
@@ -179,6 +275,19 @@ static enum status write_files(const struct ctl_call *call, const json_t *result
     return status;
 }
 
+/* A root key has the names of its adapters; a moved adapter its own. */
+static enum status wait_for_rewrap(struct ctl_server *server, const json_t *result,
+                                   struct error *error)
+{
+    (void)fflush(stdout);
+    json_t *adapters = json_object_get(result, "adapters") != NULL
+                           ? json_incref(json_object_get(result, "adapters"))
+                           : json_pack("[O]", json_object_get(result, "name"));
+    enum status status = ctl_watch(server, adapters, error);
+    json_decref(adapters);
+    return status;
+}
+
 enum status ctl_present(const struct ctl_call *call, struct ctl_server *server,
                         const json_t *result, struct error *error)
 {
@@ -193,5 +302,5 @@ enum status ctl_present(const struct ctl_call *call, struct ctl_server *server,
         sentences[call->command](call, result);
     else
         ctl_print_members(stdout, result);
-    return STATUS_OK;
+    return ctl_flag(call, "wait") ? wait_for_rewrap(server, result, error) : STATUS_OK;
 }

@@ -38,6 +38,13 @@ void control_put_number(json_t *object, const char *name, int64_t number)
     (void)json_object_set_new(object, name, json_integer(number));
 }
 
+void control_put_uuid(json_t *object, const char *name, const struct uuid *uuid)
+{
+    char text[UUID_TEXT_LENGTH + 1];
+    uuid_text(uuid, text);
+    control_put_text(object, name, text);
+}
+
 void control_put_time(json_t *object, const char *name, int64_t milliseconds)
 {
     char text[32];

@@ -45,6 +45,7 @@ int64_t control_number(const struct control_call *call, const char *name, int64_
  * is missing, which control_finished() finds. */
 void control_put_text(json_t *object, const char *name, const char *text);
 void control_put_number(json_t *object, const char *name, int64_t number);
+void control_put_uuid(json_t *object, const char *name, const struct uuid *uuid);
 /* Milliseconds since 1970 as "2026-01-02T03:04:05Z". */
 void control_put_time(json_t *object, const char *name, int64_t milliseconds);
 void control_put_fingerprint(json_t *object, const char *name, const uint8_t *fingerprint,

@@ -5,6 +5,8 @@
 
 #include "daemon/commands.h"
 #include "daemon/key_managers.h"
+#include "daemon/root_key_names.h"
+#include "upkeep/upkeep.h"
 
 #define ADAPTER_NAME_MIN 2
 #define ADAPTER_NAME_MAX 40
@@ -52,25 +54,30 @@ static enum status take_credential(struct control_call *call, struct adapter_row
     return status;
 }
 
-static void put_uuid(json_t *object, const char *name, const struct uuid *uuid)
-{
-    char text[UUID_TEXT_LENGTH + 1];
-    uuid_text(uuid, text);
-    control_put_text(object, name, text);
-}
-
 static void put_adapter(json_t *object, const struct adapter_row *row)
 {
     control_put_text(object, "name", row->name);
     control_put_text(object, "description", row->description);
-    put_uuid(object, "uuid", &row->uuid);
-    put_uuid(object, "root_key", &row->root_key);
+    control_put_uuid(object, "uuid", &row->uuid);
+    control_put_text(object, "key_manager", keymanager_code_name(row->key_manager));
+    control_put_uuid(object, "root_key", &row->root_key);
     control_put_time(object, "created", row->created);
     if (row->username[0] != '\0')
         control_put_text(object, "username", row->username);
 }
 
 /* ---- create ---- */
+
+static enum status require_active(struct control_call *call, const struct root_key *key)
+{
+    struct root_key_info info;
+    enum status status = keymanager_root_key_info(key->keymanager, &key->id, &info);
+    if (status == STATUS_OK && info.state != ROOT_KEY_ACTIVE)
+        return error_set(call->error, STATUS_ROOT_KEY_UNAVAILABLE,
+                         "the root key '%.90s' is not active: kmipctl root-key show tells its state",
+                         key->name);
+    return status;
+}
 
 static enum status check_new_name(struct control_call *call, const char *name)
 {
@@ -85,6 +92,26 @@ static enum status check_new_name(struct control_call *call, const char *name)
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
+/* One of its own, unless the administrator names one. */
+static enum status choose_root_key(struct control_call *call, struct adapter_row *row)
+{
+    struct root_key key;
+    enum keymanager_code code = key_managers_default(&call->daemon->config);
+    enum status status = STATUS_OK;
+    if (control_text(call, "root_key") != NULL) {
+        status = root_key_find(call, "root_key", &key);
+        call->subject[0] = '\0';
+        row->key_manager = key.code;
+        row->root_key = key.id;
+        return status == STATUS_OK ? require_active(call, &key) : status;
+    }
+    status = root_key_manager(call, code, &code);
+    row->key_manager = code;
+    return status == STATUS_OK ? key_managers_root_key_for(call->daemon, code, row->name,
+                                                           &row->root_key, call->error)
+                               : status;
+}
+
 static enum status fill_row(struct control_call *call, const char *name, struct adapter_row *row)
 {
     row->created = clock_now(&call->daemon->clock);
@@ -95,11 +122,7 @@ static enum status fill_row(struct control_call *call, const char *name, struct 
         status = take_credential(call, row);
     if (status == STATUS_OK)
         status = uuid_make(row->created, &row->uuid);
-    row->key_manager = key_managers_default(&call->daemon->config);
-    if (status == STATUS_OK)
-        status = key_managers_root_key_for(call->daemon, row->key_manager, name, &row->root_key,
-                                           call->error);
-    return status;
+    return status == STATUS_OK ? choose_root_key(call, row) : status;
 }
 
 enum status control_adapter_create(struct control_call *call)
@@ -236,6 +259,106 @@ enum status control_adapter_show(struct control_call *call)
         control_put_number(call->result, "root_key_version", info.version);
     status = put_certificates(call, row.id);
     return status == STATUS_OK ? put_counts(call, row.id) : status;
+}
+
+/* ---- move, progress and rebuild ---- */
+
+enum status control_adapter_move(struct control_call *call)
+{
+    struct adapter_row row;
+    struct root_key key;
+    if (control_text(call, "root_key") == NULL)
+        return error_set(call->error, STATUS_INVALID_ARGUMENT,
+                         "say where to: --root-key names the root key, --key-manager where it is");
+    enum status status = control_find_adapter(call, "name", &row);
+    if (status == STATUS_OK)
+        status = root_key_find(call, "root_key", &key);
+    if (status == STATUS_OK)
+        status = require_active(call, &key);
+    if (status != STATUS_OK)
+        return status;
+    status = upkeep_move(call->daemon->upkeep, &row.uuid, key.code, &key.id, call->error);
+    if (status != STATUS_OK)
+        return status;
+    row.key_manager = key.code;
+    row.root_key = key.id;
+    put_adapter(call->result, &row);
+    return STATUS_OK;
+}
+
+static void put_progress(json_t *object, const struct upkeep_progress *progress)
+{
+    control_put_text(object, "state", progress->running ? "running" : "done");
+    control_put_number(object, "total", progress->total);
+    control_put_number(object, "done", progress->done);
+    control_put_number(object, "rewrapped", progress->rewrapped);
+    control_put_number(object, "failed", progress->failed);
+    control_put_number(object, "rate", (int64_t)progress->rate);
+    if (progress->running && progress->remaining >= 0)
+        control_put_number(object, "seconds_left", (progress->remaining + 999) / 1000);
+    if (progress->failure[0] != '\0')
+        control_put_text(object, "failure", progress->failure);
+}
+
+enum status control_adapter_progress(struct control_call *call)
+{
+    struct adapter_row row;
+    struct upkeep_progress progress = {0};
+    enum status status = control_find_adapter(call, "name", &row);
+    if (status != STATUS_OK)
+        return status;
+    control_put_text(call->result, "name", row.name);
+    status = upkeep_rewrap_progress(call->daemon->upkeep, &row.uuid, &progress);
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND) /* nothing was ever to do: done */
+        return status;
+    put_progress(call->result, &progress);
+    return STATUS_OK;
+}
+
+#define FAILURES_MAX 1000 /* that are told one by one */
+
+static void note_failure(void *context, const char *record, const char *why)
+{
+    json_t *failures = context;
+    if (json_array_size(failures) < FAILURES_MAX)
+        (void)json_array_append_new(failures,
+                                    json_pack("{s:s, s:s}", "record", record, "why", why));
+}
+
+static void put_rebuilt(struct control_call *call, const struct upkeep_rebuilt *rebuilt)
+{
+    control_put_number(call->result, "adapters", rebuilt->adapters);
+    control_put_number(call->result, "objects", rebuilt->objects);
+    control_put_number(call->result, "present", rebuilt->present);
+    control_put_number(call->result, "disabled", rebuilt->disabled);
+    control_put_number(call->result, "failed", rebuilt->failed);
+    (void)snprintf(call->detail, sizeof(call->detail),
+                   "adapters=%" PRId64 " objects=%" PRId64 " failed=%" PRId64, rebuilt->adapters,
+                   rebuilt->objects, rebuilt->failed);
+}
+
+enum status control_adapter_rebuild(struct control_call *call)
+{
+    struct uuid only;
+    enum keymanager_code code;
+    struct upkeep_rebuilt rebuilt = {0};
+    const char *adapter = control_text(call, "adapter");
+    enum status status = root_key_manager(call, KEYMANAGER_NONE, &code);
+    if (status != STATUS_OK)
+        return status;
+    if (adapter != NULL && !uuid_parse(bytes_of_text(adapter), &only))
+        return error_set(call->error, STATUS_INVALID_ARGUMENT,
+                         "'%.60s' is no UUID of an adapter", adapter);
+    (void)snprintf(call->subject, sizeof(call->subject), "%s", keymanager_code_name(code));
+    json_t *failures = json_array();
+    status = upkeep_rebuild(call->daemon->upkeep, code, adapter != NULL ? &only : NULL,
+                            note_failure, failures, &rebuilt, call->error);
+    put_rebuilt(call, &rebuilt);
+    (void)json_object_set_new(call->result, "failures", failures);
+    if (status == STATUS_FEATURE_NOT_SUPPORTED)
+        return error_set(call->error, status, "%s keeps no records of wrapped keys",
+                         keymanager_code_name(code));
+    return status;
 }
 
 /* ---- set and delete ---- */

@@ -257,6 +257,41 @@ static bool show_object(void *context, const struct core_admin_object *shown)
     return true;
 }
 
+/* What its key is wrapped under; nothing, where it has none. */
+static enum status put_wrapping(struct control_call *call, const struct adapter_row *adapter,
+                                const struct uuid *id)
+{
+    struct wrapped_origin origin;
+    struct stored_object *stored;
+    enum status status = store_get(call->session, adapter->id, id, &stored);
+    if (status != STATUS_OK)
+        return status;
+    if (stored->row.wrapped.blob.size > 0 &&
+        wrapped_origin(stored->row.wrapped, &origin) == STATUS_OK) {
+        control_put_text(call->result, "key_manager", keymanager_code_name(origin.code));
+        control_put_uuid(call->result, "root_key", &origin.binding.root_key);
+        if (origin.version > 0) /* else only the key manager knows */
+            control_put_number(call->result, "root_key_version", origin.version);
+    }
+    stored_object_release(stored);
+    return STATUS_OK;
+}
+
+/* What the key manager keeps of it. */
+static enum status put_record(struct control_call *call, const struct uuid *id)
+{
+    struct record_row record;
+    enum status status = store_record_get(call->session, id, &record);
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    if (status != STATUS_OK)
+        return status;
+    control_put_uuid(call->result, "record", &record.record);
+    control_put_text(call->result, "record_state",
+                     record.withdrawn ? "out of service: the key is not given out" : "in service");
+    return STATUS_OK;
+}
+
 enum status control_object_show(struct control_call *call)
 {
     struct adapter_row adapter;
@@ -265,6 +300,10 @@ enum status control_object_show(struct control_call *call)
     if (status == STATUS_OK)
         status = core_admin_show(call->daemon->core, call->session, &adapter, &id, show_object,
                                  call);
+    if (status == STATUS_OK)
+        status = put_wrapping(call, &adapter, &id);
+    if (status == STATUS_OK)
+        status = put_record(call, &id);
     return explain(call, status);
 }
 

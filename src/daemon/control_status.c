@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kmipctl status. */
+#include <inttypes.h>
 #include <unistd.h>
 
 #include "base/hex.h"
 #include "daemon/certificates.h"
 #include "daemon/commands.h"
+#include "daemon/control_key_manager.h"
 #include "service/service.h"
+#include "upkeep/upkeep.h"
 
 static void put_address(json_t *result, const char *listen)
 {
@@ -23,6 +26,63 @@ static void put_server(struct control_call *call)
     put_address(result, daemon->config.network_listen);
     control_put_number(result, "port", net_port(daemon->net));
     control_put_text(result, "state", daemon->state.directory);
+}
+
+static void put_administration(struct control_call *call)
+{
+    struct daemon *daemon = call->daemon;
+    json_t *object = json_object();
+    (void)json_object_set_new(call->result, "administration", object);
+    control_put_text(object, "url", daemon->admin != NULL ? daemon->issuer : "not served");
+    if (daemon->admin != NULL)
+        control_put_text(object, "listen", daemon->config.admin_listen);
+    control_put_uuid(object, "instance", &daemon->api_context.instance);
+}
+
+/* By name, so that it is shown as groups of values. */
+static void put_key_managers(struct control_call *call)
+{
+    size_t index;
+    json_t *entry, *list = control_make_key_managers(call), *object = json_object();
+    (void)json_object_set_new(call->result, "key_managers", object);
+    json_array_foreach(list, index, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        (void)json_object_set(object, name, entry);
+    }
+    json_decref(list);
+}
+
+static void add_running(struct control_call *call, const struct adapter_row *row, json_t *object)
+{
+    char text[128];
+    struct upkeep_progress progress;
+    if (upkeep_rewrap_progress(call->daemon->upkeep, &row->uuid, &progress) != STATUS_OK ||
+        !progress.running)
+        return;
+    (void)snprintf(text, sizeof(text), "rewrapping, %" PRId64 " of %" PRId64 " done",
+                   progress.done, progress.total);
+    control_put_text(object, row->name, text);
+}
+
+struct running {
+    struct control_call *call;
+    json_t *object;
+};
+
+static bool note_running(void *context, const struct adapter_row *row)
+{
+    struct running *running = context;
+    add_running(running->call, row, running->object);
+    return true;
+}
+
+/* The adapters that are rewrapped now. */
+static enum status put_upkeep(struct control_call *call)
+{
+    struct running running = {call, json_object()};
+    (void)json_object_set_new(call->result, "upkeep", running.object);
+    return store_adapters(call->session, note_running, &running);
 }
 
 static void put_certificate(struct control_call *call)
@@ -145,6 +205,10 @@ enum status control_top_status(struct control_call *call)
 {
     put_server(call);
     enum status status = put_totals(call);
+    put_administration(call);
+    put_key_managers(call);
+    if (status == STATUS_OK)
+        status = put_upkeep(call);
     put_certificate(call);
     put_store(call);
     put_audit(call);
