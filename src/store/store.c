@@ -520,6 +520,7 @@ enum status store_records(struct store_session *session, int64_t adapter, const 
 {
     struct record_row rows[BACKEND_PAGE_MAX];
     struct record_list list = {.rows = rows, .count = BACKEND_PAGE_MAX};
+    struct uuid last; /* the rows are overwritten while it is used */
     while (limit > 0 && list.count == BACKEND_PAGE_MAX) {
         list.count = 0;
         size_t part = limit < BACKEND_PAGE_MAX ? limit : BACKEND_PAGE_MAX;
@@ -531,7 +532,9 @@ enum status store_records(struct store_session *session, int64_t adapter, const 
             if (!visit(context, &rows[i]))
                 return STATUS_OK;
         limit -= list.count;
-        after = &rows[list.count - 1].object;
+        if (list.count > 0)
+            last = rows[list.count - 1].object;
+        after = &last;
     }
     return STATUS_OK;
 }
