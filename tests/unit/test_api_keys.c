@@ -1333,10 +1333,9 @@ static void test_import_tokens(void **state)
     json_t *token = json_incref(bench->json);
 
     for (int gcm = 0; gcm < 2; gcm++) {
+        json_decref(bench->json);
         bench->json = json_incref(token);
         make_import(bench, gcm != 0, 0, body, sizeof(body));
-        json_decref(bench->json);
-        bench->json = NULL;
         struct id id = create(bench, body);
         expect(bench, 200, API_POST, NULL, KEYS "/%s/actions/wrap", id.text);
         expect(bench, 200, API_GET, NULL, KEYS "/%s", id.text);
