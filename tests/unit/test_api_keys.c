@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -1505,6 +1506,50 @@ static void test_steps_that_were_taken_in_the_key_manager_only(void **state)
     assert_int_equal(state_of(bench, id), 1);
 }
 
+/* ---- Many at once ---- */
+
+#define THREADS 4
+#define ROUNDS  10
+
+struct rotator {
+    struct api_bench *bench;
+    struct uuid id;
+    enum status status;
+};
+
+static void *rotate_often(void *argument)
+{
+    struct rotator *one = argument;
+    struct error error = {0};
+    for (int i = 0; i < ROUNDS && one->status == STATUS_OK; i++)
+        one->status = api_root_key_rotate(&one->bench->context, &one->id, NULL,
+                                          clock_now(&one->bench->core.clock), &error);
+    return NULL;
+}
+
+static void test_rotations_at_once(void **state)
+{
+    struct api_bench *bench = *state;
+    struct rotator rotators[THREADS];
+    pthread_t threads[THREADS];
+    struct id id = create(bench, ROOT);
+    for (size_t i = 0; i < THREADS; i++) {
+        rotators[i] = (struct rotator){.bench = bench};
+        assert_true(uuid_parse(bytes_of_text(id.text), &rotators[i].id));
+        assert_int_equal(pthread_create(&threads[i], NULL, rotate_often, &rotators[i]), 0);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(rotators[i].status, STATUS_OK);
+    }
+    struct root_key_info info;
+    assert_int_equal(keymanager_root_key_info(keymanager_of(bench), &rotators[0].id, &info),
+                     STATUS_OK);
+    assert_int_equal(info.version, THREADS * ROUNDS + 1);
+    expect(bench, 200, API_GET, NULL, KEYS "/%s/versions", id.text);
+    assert_int_equal(resource_count(bench), THREADS * ROUNDS + 1);
+}
+
 /* ---- Records ---- */
 
 static void test_what_the_audit_log_says(void **state)
@@ -1561,6 +1606,7 @@ static const struct CMUnitTest tests[] = {
     TEST(test_root_keys_without_a_row),
     TEST(test_rows_without_a_root_key),
     TEST(test_steps_that_were_taken_in_the_key_manager_only),
+    TEST(test_rotations_at_once),
     TEST(test_what_the_audit_log_says),
 };
 
