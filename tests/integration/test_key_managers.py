@@ -111,7 +111,7 @@ def test_a_disabled_root_key_takes_its_keys_out_of_service_until_it_is_enabled(s
     with server.connect() as client:
         made = make(client)
         before = material(client, made)
-        server.ctl("root-key", "disable", root_key, "--yes")
+        server.ctl("root-key", "disable", root_key)
         try:
             fetch(client, made).failed("GeneralFailure")
             ask(client, create()).only().failed("GeneralFailure")
@@ -129,7 +129,7 @@ def test_a_rotation_goes_unnoticed_and_rewraps_everything(server):
         server.ctl("root-key", "rotate", root_key, "--wait")
         assert [material(client, one) for one in made] == before
     progress = server.ctl_json("adapter", "progress", "default")
-    assert not progress["running"] and progress["failed"] == 0
+    assert progress["state"] == "done" and progress["failed"] == 0
     server.restart()
     with server.connect() as client:
         assert [material(client, one) for one in made] == before
