@@ -563,6 +563,7 @@ static enum status memory_adapter_update(struct backend *backend, const struct a
     changed.key_manager = old->key_manager;
     changed.root_key = old->root_key;
     changed.created = old->created;
+    memcpy(changed.created_by, old->created_by, sizeof(changed.created_by));
     if (adapter_taken(memory, &changed))
         return STATUS_EXISTS;
     struct adapter_row *copy = copy_adapter(&changed);

@@ -24,6 +24,9 @@ enum status sqlite_adapter_insert(struct backend *backend, struct adapter_row *r
     sql_bind_text(&call, row->username);
     sql_bind_text(&call, row->password_hash);
     sql_bind(&call, row->key_manager);
+    sql_bind_text(&call, row->created_by);
+    sql_bind(&call, row->updated);
+    sql_bind_text(&call, row->updated_by);
     enum status status = sql_run(&call);
     if (status == STATUS_OK)
         row->id = sqlite3_last_insert_rowid(writer->db);
@@ -38,6 +41,8 @@ enum status sqlite_adapter_update(struct backend *backend, const struct adapter_
     sql_bind_text(&call, row->description);
     sql_bind_text(&call, row->username);
     sql_bind_text(&call, row->password_hash);
+    sql_bind(&call, row->updated);
+    sql_bind_text(&call, row->updated_by);
     return run_on_row(&call);
 }
 
@@ -118,6 +123,7 @@ enum status sqlite_certificate_insert(struct backend *backend, const struct cert
     sql_bind_bytes(&call, bytes_of(row->fingerprint, sizeof(row->fingerprint)));
     sql_bind_bytes(&call, row->der);
     sql_bind(&call, row->created);
+    sql_bind_text(&call, row->created_by);
     return sql_run(&call);
 }
 

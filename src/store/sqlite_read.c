@@ -20,9 +20,10 @@ const char *const sqlite_read_sql[READ_STATEMENT_COUNT] = {
                      " WHERE adapter = ?1 AND count > 0",
     [READ_COUNTS] = "SELECT state, count FROM object_class WHERE adapter = ?1",
     [READ_ADAPTERS] = "SELECT id, uuid, name, description, root_key, created, username,"
-                      " password_hash, key_manager FROM adapter ORDER BY name",
-    [READ_CERTIFICATES] = "SELECT id, adapter, name, fingerprint, der, created FROM certificate"
-                          " WHERE ?1 IN (0, adapter) ORDER BY name, adapter",
+                      " password_hash, key_manager, created_by, updated, updated_by"
+                      " FROM adapter ORDER BY name",
+    [READ_CERTIFICATES] = "SELECT id, adapter, name, fingerprint, der, created, created_by"
+                          " FROM certificate WHERE ?1 IN (0, adapter) ORDER BY name, adapter",
     [READ_VALUE] = "SELECT value FROM value WHERE name = ?1",
     [READ_RECORD] = "SELECT object, adapter, key_manager, record, version, withdrawn FROM record"
                     " WHERE object = ?1",
@@ -121,6 +122,9 @@ static void read_adapter(struct sql_call *call, struct adapter_row *row)
     sql_column_text(call, row->username, sizeof(row->username));
     sql_column_text(call, row->password_hash, sizeof(row->password_hash));
     row->key_manager = (uint32_t)sql_column(call);
+    sql_column_text(call, row->created_by, sizeof(row->created_by));
+    row->updated = sql_column(call);
+    sql_column_text(call, row->updated_by, sizeof(row->updated_by));
 }
 
 enum status sqlite_adapters(struct backend_reader *reader, store_visit_adapter *visit,
@@ -144,6 +148,7 @@ static void read_certificate(struct sql_call *call, struct certificate_row *row)
     sql_column_exactly(call, row->fingerprint, sizeof(row->fingerprint));
     row->der = sql_column_bytes(call);
     row->created = sql_column(call);
+    sql_column_text(call, row->created_by, sizeof(row->created_by));
 }
 
 enum status sqlite_certificates(struct backend_reader *reader, int64_t adapter,

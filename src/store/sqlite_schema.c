@@ -97,6 +97,11 @@ const char *const sqlite_migrations[] = {
     " record BLOB NOT NULL CHECK (length(record) = 16),"
     " PRIMARY KEY (key_manager, record)"
     ") STRICT, WITHOUT ROWID;",
+
+    "ALTER TABLE adapter ADD COLUMN created_by TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE adapter ADD COLUMN updated INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE adapter ADD COLUMN updated_by TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE certificate ADD COLUMN created_by TEXT NOT NULL DEFAULT '';",
 };
 
 const int sqlite_schema_version = ARRAY_COUNT(sqlite_migrations);

@@ -33,10 +33,11 @@ const char *const sqlite_write_sql[WRITE_STATEMENT_COUNT] = {
                         " ON CONFLICT (adapter, object_type, state)"
                         " DO UPDATE SET count = count + excluded.count",
     [WRITE_ADAPTER_INSERT] = "INSERT INTO adapter (uuid, name, description, root_key, created,"
-                             " username, password_hash, key_manager)"
-                             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                             " username, password_hash, key_manager, created_by, updated,"
+                             " updated_by)"
+                             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [WRITE_ADAPTER_UPDATE] = "UPDATE adapter SET name = ?2, description = ?3, username = ?4,"
-                             " password_hash = ?5 WHERE id = ?1",
+                             " password_hash = ?5, updated = ?6, updated_by = ?7 WHERE id = ?1",
     [WRITE_ADAPTER_MOVE] = "UPDATE adapter SET key_manager = ?2, root_key = ?3 WHERE id = ?1",
     [WRITE_ADAPTER_FIND] = "SELECT 1 FROM adapter WHERE id = ?1",
     [WRITE_ADAPTER_KEY_MANAGER] = "SELECT key_manager FROM adapter WHERE id = ?1",
@@ -46,7 +47,7 @@ const char *const sqlite_write_sql[WRITE_STATEMENT_COUNT] = {
     [WRITE_ADAPTER_DELETE_CERTIFICATES] = "DELETE FROM certificate WHERE adapter = ?1",
     [WRITE_ADAPTER_DELETE] = "DELETE FROM adapter WHERE id = ?1",
     [WRITE_CERTIFICATE_INSERT] = "INSERT INTO certificate (id, adapter, name, fingerprint, der,"
-                                 " created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                                 " created, created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [WRITE_CERTIFICATE_DELETE_NAME] = "DELETE FROM certificate"
                                       " WHERE adapter = ?1 AND name = CAST(?2 AS TEXT)",
     [WRITE_CERTIFICATE_DELETE_ID] = "DELETE FROM certificate WHERE adapter = ?1 AND id = ?2",

@@ -21,6 +21,8 @@ struct store_session;
 
 #define STORE_FINGERPRINT_SIZE 32 /* SHA-256 of a certificate's DER */
 #define STORE_NAME_MAX         240
+#define STORE_DESCRIPTION_MAX  960 /* 240 characters of UTF-8 */
+#define STORE_ACTOR_MAX        63  /* "iam-ServiceId-<uuid>" */
 #define STORE_STATE_BIT(state) (1u << (state))
 
 /* ---- Managed objects ---- */
@@ -148,12 +150,16 @@ struct adapter_row {
     int64_t id; /* given by the store, never used again */
     struct uuid uuid;
     char name[STORE_NAME_MAX + 1];        /* unique */
-    char description[STORE_NAME_MAX + 1]; /* may be empty */
+    char description[STORE_DESCRIPTION_MAX + 1]; /* may be empty */
     uint32_t key_manager; /* keymanager_code: where new keys are wrapped; a wrapped key names its own */
     struct uuid root_key;
     int64_t created;                      /* milliseconds since 1970 */
     char username[STORE_NAME_MAX + 1];    /* credential to check when one is present; or empty */
     char password_hash[128];              /* scrypt form of crypto/password.h; or empty */
+    /* Who made and last changed it, in the administration API's words; empty and 0: not known. */
+    char created_by[STORE_ACTOR_MAX + 1];
+    int64_t updated;
+    char updated_by[STORE_ACTOR_MAX + 1];
 };
 
 struct certificate_row {
@@ -163,11 +169,13 @@ struct certificate_row {
     uint8_t fingerprint[STORE_FINGERPRINT_SIZE]; /* unique in the store */
     struct bytes der;              /* when read: valid during the visit or until the next call */
     int64_t created;               /* milliseconds since 1970 */
+    char created_by[STORE_ACTOR_MAX + 1]; /* as an adapter's */
 };
 
 /* STATUS_EXISTS: the name or UUID is taken. INVALID_ARGUMENT: no key manager. Sets row->id. */
 enum status store_adapter_insert(struct store *store, struct adapter_row *row) MUST_USE;
-/* Writes name, description, username and password_hash of row->id. EXISTS, NOT_FOUND. */
+/* Writes name, description, username, password_hash, updated and updated_by of row->id. EXISTS,
+ * NOT_FOUND. */
 enum status store_adapter_update(struct store *store, const struct adapter_row *row) MUST_USE;
 /* Writes key_manager and root_key alone, so that neither it nor an update takes back the other.
  * NOT_FOUND, INVALID_ARGUMENT: no key manager. */

@@ -1093,6 +1093,9 @@ static void test_adapter_comes_back_as_inserted(void **state)
     (void)strcpy(row.description, "Frankfurt, row 3");
     (void)strcpy(row.username, "vcenter");
     (void)strcpy(row.password_hash, "scrypt$...");
+    (void)strcpy(row.created_by, "iam-ServiceId-1");
+    (void)strcpy(row.updated_by, "iam-ServiceId-2");
+    row.updated = 1700000000001;
     assert_int_equal(store_adapter_insert(fixture->store, &row), STATUS_OK);
     assert_true(row.id > fixture->other);
     char uuid[UUID_TEXT_LENGTH + 1];
@@ -1111,6 +1114,9 @@ static void test_adapter_comes_back_as_inserted(void **state)
         assert_string_equal(read.username, row.username);
         assert_string_equal(read.password_hash, row.password_hash);
         assert_int_equal(read.created, row.created);
+        assert_string_equal(read.created_by, row.created_by);
+        assert_int_equal(read.updated, row.updated);
+        assert_string_equal(read.updated_by, row.updated_by);
     }
 }
 
@@ -1142,6 +1148,9 @@ static void test_adapter_update(void **state)
     (void)strcpy(row.description, "new");
     (void)strcpy(row.username, "user");
     (void)strcpy(row.password_hash, "hash");
+    row.updated = 5;
+    (void)strcpy(row.updated_by, "somebody");
+    (void)strcpy(row.created_by, "not to be written");
     assert_int_equal(store_adapter_update(fixture->store, &row), STATUS_OK);
     struct adapter_row read;
     assert_int_equal(store_adapter_find(fixture->session, BYTES_LITERAL("renamed"), &read),
@@ -1154,6 +1163,9 @@ static void test_adapter_update(void **state)
     assert_string_equal(read.description, "new");
     assert_string_equal(read.username, "user");
     assert_string_equal(read.password_hash, "hash");
+    assert_int_equal(read.updated, 5);
+    assert_string_equal(read.updated_by, "somebody");
+    assert_string_equal(read.created_by, "");
     (void)strcpy(row.name, "other");
     assert_int_equal(store_adapter_update(fixture->store, &row), STATUS_EXISTS);
     row.id = 4711;
@@ -1220,6 +1232,7 @@ static struct certificate_row make_certificate(int64_t adapter, const char *cert
                                   .created = 1700000000123};
     memset(row.fingerprint, (int)number, sizeof(row.fingerprint));
     (void)snprintf(row.name, sizeof(row.name), "%s", cert_name);
+    (void)strcpy(row.created_by, "iam-ServiceId-1");
     return row;
 }
 
@@ -1322,6 +1335,7 @@ static bool note_certificate(void *context, const struct certificate_row *row)
     (void)snprintf(names->text + length, sizeof(names->text) - length, "%s ", row->name);
     assert_true(bytes_equal_text(row->der, "\x30\x82 der"));
     assert_int_equal(row->created, 1700000000123);
+    assert_string_equal(row->created_by, "iam-ServiceId-1");
     const struct certificate_row made =
         make_certificate(row->adapter, row->name, row->fingerprint[0]);
     assert_memory_equal(row->fingerprint, made.fingerprint, sizeof(made.fingerprint));
