@@ -32,6 +32,8 @@ enum api_role {
 #include "roles.def"
     API_ROLE_PUBLIC = 0,   /* of a route: anybody */
     API_ROLE_ANY = 0xFFFF, /* of a route: who has a role at all */
+    /* Of a route: who has one of the two. */
+    API_ROLE_ADAPTER_READER = API_ROLE_READER | API_ROLE_KMIP_ADAPTER_MANAGER,
 };
 
 /* def/api_errors.def */

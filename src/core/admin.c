@@ -55,6 +55,7 @@ struct admin_search {
     core_admin_visit *visit;
     void *context;
     size_t visited;
+    size_t skipped;
     bool stopped;
     enum status status;
 };
@@ -95,6 +96,10 @@ static bool visit_stored(void *context, struct stored_object *stored)
     lifecycle_advance(&object, request_seconds(&search->act->request));
     if (!state_wanted(search->query, &object))
         return true;
+    if (search->skipped < search->query->skip) {
+        search->skipped++;
+        return true;
+    }
     search->status = show(search->act, &object, &search->wanted, search->visit, search->context,
                           &matched, &go_on);
     arena_reset(&search->act->request.arena); /* what was decoded of this one */
@@ -171,6 +176,25 @@ enum status core_admin_find(struct core *core, struct store_session *store,
     if (status == STATUS_OK)
         status = run_search(&search, store, &store_query);
     end(&act);
+    return status;
+}
+
+/* All are passed over. */
+enum status core_admin_count(struct core *core, struct store_session *store,
+                             const struct adapter_row *adapter, uint32_t states,
+                             int64_t *ret_count)
+{
+    struct act act;
+    struct store_query store_query;
+    const struct core_admin_query query = {.states = states, .skip = SIZE_MAX, .limit = 1};
+    struct admin_search search = {.act = &act, .query = &query};
+    begin(&act, core, store, adapter);
+    enum status status = plan(&search, &store_query);
+    if (status == STATUS_OK)
+        status = run_search(&search, store, &store_query);
+    end(&act);
+    if (status == STATUS_OK)
+        *ret_count = (int64_t)search.skipped;
     return status;
 }
 

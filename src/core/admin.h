@@ -34,6 +34,7 @@ struct core_admin_query {
     size_t filter_count;
     uint32_t states; /* STORE_STATE_BIT of each wanted; 0: all but destroyed ones */
     int64_t after;   /* only objects made later than that sequence; 0: from the first */
+    size_t skip;     /* so many that match are passed over first; without filters only */
     size_t limit;    /* at most so many are visited */
 };
 
@@ -41,6 +42,12 @@ struct core_admin_query {
 enum status core_admin_find(struct core *core, struct store_session *store,
                             const struct adapter_row *adapter, const struct core_admin_query *query,
                             core_admin_visit *visit, void *context) MUST_USE;
+
+/* How many objects are now in one of these states (bits; 0: all but destroyed ones). Looks at each
+ * that may be. */
+enum status core_admin_count(struct core *core, struct store_session *store,
+                             const struct adapter_row *adapter, uint32_t states,
+                             int64_t *ret_count) MUST_USE;
 
 /* Visits one object, destroyed or not. OBJECT_NOT_FOUND. */
 enum status core_admin_show(struct core *core, struct store_session *store,
