@@ -47,7 +47,7 @@ static bool find_adapter(struct api_call *call, enum ipc_command_code code, cons
                               ret_row) == STATUS_OK;
 }
 
-/* Grants name an adapter by its UUID or its name. */
+/* Grants name an adapter by its UUID: another one of the same name is not meant. */
 static bool is_permitted(struct api_call *call, enum ipc_command_code code,
                          const json_t *arguments)
 {
@@ -57,7 +57,7 @@ static bool is_permitted(struct api_call *call, enum ipc_command_code code,
     if (!find_adapter(call, code, arguments, &row))
         return api_require(call, wanted, NULL, NULL);
     uuid_text(&row.uuid, uuid);
-    return api_may(call, wanted, NULL, uuid) || api_require(call, wanted, NULL, row.name);
+    return api_require(call, wanted, NULL, uuid);
 }
 
 static const char audit_advice[] =
