@@ -244,8 +244,8 @@ static enum status refuse_used(struct control_call *call, const struct root_key 
         return status;
     if (adapter[0] == '\0')
         return error_set(call->error, STATUS_PERMISSION_DENIED,
-                         "keys are still wrapped under '%.90s': kmipctl adapter progress shows how "
-                         "far the move is",
+                         "keys may still be wrapped under '%.90s': an adapter moves away from it, or "
+                         "did within the last minute; kmipctl adapter progress shows how far it is",
                          key->name);
     return error_set(call->error, STATUS_PERMISSION_DENIED,
                      "the adapter '%.60s' uses the root key '%.90s': kmipctl adapter move moves it "

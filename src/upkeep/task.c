@@ -262,12 +262,14 @@ static enum status check_target(struct upkeep *upkeep, enum keymanager_code to,
     return STATUS_OK;
 }
 
-/* An adapter of which only what failed is left may go on to another root key; the lock is held. */
+/* An adapter that has arrived, but for what failed or what may have begun before, may go on to
+ * another root key; the lock is held. */
 static bool may_move(const struct rewrap *rewrap)
 {
     const struct rewrap_state *state = &rewrap->state;
-    return state->from_count == 0 || (state->from_count < REWRAP_FROM_MAX && !rewrap->restart &&
-                                      state->phase == REWRAP_RETRYING);
+    bool arrived = state->phase == REWRAP_RETRYING || state->phase == REWRAP_SETTLING;
+    return state->from_count == 0 ||
+           (state->from_count < REWRAP_FROM_MAX && !rewrap->restart && arrived);
 }
 
 /* Notes durably that keys may stay under the adapter's present root key. */

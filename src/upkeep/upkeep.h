@@ -51,8 +51,8 @@ enum status upkeep_rewrap(struct upkeep *upkeep, const struct uuid *adapter) MUS
  * Moves an adapter to another root key, perhaps in another key manager: new keys are wrapped there
  * at once, the others follow. ROOT_KEY_UNAVAILABLE: it is not active; KEY_MANAGER_UNAVAILABLE: the
  * key manager does not answer, or is not configured; NOT_FOUND: no such adapter; CONFLICT: the
- * adapter is on its way already (one of which nothing but what failed is left may go on). To the
- * root key that it has: as upkeep_rewrap().
+ * adapter is on its way already (one of which nothing but what failed is left may go on, and so may
+ * one that progress calls done). To the root key that it has: as upkeep_rewrap().
  */
 enum status upkeep_move(struct upkeep *upkeep, const struct uuid *adapter,
                         enum keymanager_code to, const struct uuid *root_key,

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import struct
@@ -86,6 +87,26 @@ def progress_of(server: Server, adapter: str = "default") -> dict:
 def rewrapped(server: Server, adapter: str = "default") -> bool:
     progress = progress_of(server, adapter)
     return progress["state"] == "done" and progress["failed"] == 0
+
+
+# ---- Another kmipd as key manager ----
+
+
+@contextlib.contextmanager
+def keeper_of(made_state: Path, folder: Path):
+    """A kmipd whose root keys others use, from a copy of a state that has served."""
+    folder.mkdir(parents=True)
+    shutil.copy(made_state.parent / f"{made_state.name}.log", folder / "state.log")  # its API key
+    with Server(shutil.copytree(made_state, folder / "state"), admin=True) as keeper:
+        yield keeper
+
+
+def records_at(api) -> Dict[str, str]:
+    """The records that are in service there: key identifiers by object identifier."""
+    answer = api.call("GET", "/keys?extractable=true&limit=5000&search=vmware_kmip-")
+    assert answer.status == 200, answer.body
+    found = answer.body.get("resources", [])
+    return {each["name"].split("-", 1)[1]: each["id"] for each in found}
 
 
 # ---- Many keys ----

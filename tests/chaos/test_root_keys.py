@@ -16,6 +16,7 @@ import sqlite3
 import subprocess
 import time
 import uuid
+from typing import Callable, NamedTuple
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -23,6 +24,7 @@ from cryptography.exceptions import InvalidTag
 from tests.chaos.load import Load, check_recorded, eventually, get
 from tests.chaos.root_keys import (
     check_all,
+    keeper_of,
     kill_keyholder,
     make_keys,
     progress_of,
@@ -35,6 +37,12 @@ from tests.chaos.root_keys import (
 from tests.chaos.test_secrets import Needles
 from tests.support.certificates import self_signed
 from tests.support.formats import open_sealed_file, unwrap
+from tests.support.key_managers import (
+    SoftHsm,
+    key_protect_section,
+    need_softhsm,
+    write_config,
+)
 from tests.support.message import ask, create
 from tests.support.paths import program
 from tests.support.server import Server
@@ -44,6 +52,7 @@ BACK = 12.0  # seconds, until all works again: of which it waits 5 at most befor
 CLIENTS = 4
 MANY = 3000  # keys that are rewrapped
 ROTATION_KILLS = 6
+MOVE_KILLS = 2
 TENANT = "tenant"
 
 
@@ -275,6 +284,88 @@ def test_two_rotations_at_once(state):
         eventually(lambda: rewrapped(server))
         newest_everywhere(server, root_key)
         check_all(server, {**known, **load.keys})
+
+
+# ---- Moves while everything dies ----
+
+
+@contextlib.contextmanager
+def without(made_state, folder):
+    yield (), {}
+
+
+@contextlib.contextmanager
+def with_softhsm(made_state, folder):
+    need_softhsm()
+    yield SoftHsm(folder / "hsm").configured(default=False)
+
+
+@contextlib.contextmanager
+def with_keeper(made_state, folder):
+    with keeper_of(made_state, folder / "keeper") as keeper:
+        text = "[keys]\ncheck-interval = 1s\n" + key_protect_section(keeper, folder)
+        yield write_config(folder, text), {}
+
+
+class Move(NamedTuple):
+    """A way there and back, and how many keys take it."""
+
+    to: str
+    count: int
+    surroundings: Callable
+    code: int  # as wrapped keys name the key manager
+
+
+MOVES = [
+    Move("sealed-file", MANY, without, 1),
+    Move("pkcs11", 600, with_softhsm, 2),
+    Move("key-protect", 300, with_keeper, 3),
+]
+
+
+def order_move(server, to):
+    """The root key that the adapter is on its way to."""
+    made = server.ctl_json("root-key", "create", "--key-manager", to)["id"]
+    server.ctl("adapter", "move", "default", "--root-key", made, "--key-manager", to)
+    return uuid.UUID(made).bytes
+
+
+def places(state):
+    return {(key.key_manager, key.root_key) for key in wrapped_keys(state).values()}
+
+
+def move_under_kills(server, to, known, dice):
+    """How often it was killed with keys in both places; `known` grows."""
+    halfway, target = 0, None
+    for _ in range(MOVE_KILLS + 1):
+        load = Load(server, 2)
+        for worker in load.workers:
+            worker.start()
+        target = target or order_move(server, to)
+        time.sleep(dice.random() * 0.4)
+        server.kill()
+        known.update(survivors(load))
+        halfway += len(places(server.state)) > 1
+        server.start()
+    eventually(lambda: rewrapped(server), 60)
+    return halfway, target
+
+
+@pytest.mark.parametrize("move", MOVES, ids=lambda move: move.to)
+def test_moves_go_on_after_kills(made_state, state, tmp_path, move):
+    """There and back; each time all keys arrive, and nothing is left behind."""
+    dice = random.Random(move.code)
+    with move.surroundings(made_state, tmp_path / "around") as (arguments, environment):
+        with Server(state, arguments, environment) as server:
+            known, halfway = make_keys(server, move.count), 0
+            for to, code in ((move.to, move.code), ("sealed-file", 1)):
+                killed, target = move_under_kills(server, to, known, dice)
+                assert places(state) == {(code, target)}
+                check_all(server, known)
+                halfway += killed
+            assert halfway > 0, "it was never killed in the middle"
+            server.restart()
+            check_all(server, known)
 
 
 # ---- Copied wrapped keys ----

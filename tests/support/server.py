@@ -68,7 +68,8 @@ class Server:
         admin: bool = False,
     ):
         """`command`: another binary than kmipd's usual one, and what runs it. `admin`: serve the
-        administration API over HTTPS as well, on `admin_port`."""
+        administration API over HTTPS as well, on `admin_port`: the same after each restart, because
+        others have it in their configuration."""
         self.state = state
         self.command = command or (program("kmipd"),)
         self.arguments = arguments
@@ -77,6 +78,7 @@ class Server:
         self.port = 0
         self.admin = admin
         self.admin_port = 0
+        self.has_served = False
         self.process: Optional[subprocess.Popen] = None
         self.log_path = state.parent / f"{state.name}.log"
 
@@ -111,6 +113,7 @@ class Server:
             try:
                 self._spawn(free_port())
                 self._wait_until_ready()
+                self.has_served = True
                 return self
             except StartFailed as failure:
                 if "in use" not in str(failure) or attempt == START_ATTEMPTS - 1:
@@ -120,7 +123,8 @@ class Server:
     def _spawn(self, port: int) -> None:
         self.port = port
         self.state.parent.mkdir(parents=True, exist_ok=True)
-        self.admin_port = free_port() if self.admin else 0
+        if self.admin and not self.has_served:
+            self.admin_port = free_port()
         admin = f"{self.host}:{self.admin_port}" if self.admin else "off"
         listen = ("--listen", f"{self.host}:{port}", "--admin", admin)
         with open(self.log_path, "ab") as log:
