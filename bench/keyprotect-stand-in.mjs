@@ -5,19 +5,22 @@
 // A stand-in for Key Protect and IAM for measurements: answers after the latency that is asked for,
 // and keeps everything in memory. Prints "port N" when it serves. It checks a token and the instance,
 // and wraps with AES-GCM, so that what comes back is what was wrapped; faults are the business of
-// tests/support/keyprotect.py.
+// tests/support/keyprotect.py. Standard input: "latency MILLISECONDS" changes it, "counts" asks for the
+// number of each action so far; both are answered by one line of JSON with these numbers.
 import { createCipheriv, createDecipheriv, randomBytes, randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:https";
+import { createInterface } from "node:readline";
 
 const option = (name, otherwise) => {
   const at = process.argv.indexOf(`--${name}`);
   return at < 0 ? otherwise : Number(process.argv[at + 1]);
 };
-const latency = option("latency", 20);
+let latency = option("latency", 20);
 const tokenLatency = option("token-latency", latency);
 const token = `stand-in.${randomBytes(600).toString("base64url")}.signature`;
 const keys = new Map();
+const counts = { wrap: 0, unwrap: 0, rewrap: 0 };
 const KEY = "application/vnd.ibm.kms.key+json";
 
 const envelope = (resources, more = {}) => ({
@@ -109,8 +112,10 @@ const list = (query) => {
 const byKey = (method, key, rest, body) => {
   if (rest.startsWith("actions/") && method === "POST") {
     if (key.state !== 1) return refusal(409, "KEY_ACTION_INVALID_STATE_ERR");
+    const action = rest.slice("actions/".length);
+    counts[action] += 1;
     try {
-      return actions[rest.slice("actions/".length)](key, body);
+      return actions[action](key, body);
     } catch {
       return refusal(422, "UNPROCESSABLE_CIPHERTEXT_ERR");
     }
@@ -151,3 +156,9 @@ const server = createServer({ cert: readFileSync(certificate), key: readFileSync
 });
 server.keepAliveTimeout = 120000;
 server.listen(option("port", 0), "localhost", () => console.log(`port ${server.address().port}`));
+
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const [command, value] = line.split(" ");
+  if (command === "latency") latency = Number(value);
+  console.log(JSON.stringify({ latency, ...counts }));
+});

@@ -11,11 +11,17 @@ METRICS = {
     "server_cpu_us": ("server CPU", "µs", False),
     "p50_us": ("latency p50", "µs", False),
     "p99_us": ("latency p99", "µs", False),
+    "max_us": ("latency at most", "µs", False),
     "server_load": ("server core in use", "", True),
     "client_load": ("client core in use", "", True),
     "client_cpu_us": ("client CPU", "µs", False),
     "mean_us": ("latency mean", "µs", False),
     "kib": ("memory", "KiB", False),
+    "over_us": ("latency p50 over the ceiling's", "µs", False),
+    "seconds": ("time", "s", False),
+    "in_flight": ("rate of requests that all wait at once", "", True),
+    "create_p50_us": ("latency p50 of Create meanwhile", "µs", False),
+    "create_p99_us": ("latency p99 of Create meanwhile", "µs", False),
 }
 
 

@@ -15,6 +15,9 @@ from . import machine
 from .certificates import Pair
 
 
+STAND_IN = Path(__file__).resolve().parent.parent / "keyprotect-stand-in.mjs"
+
+
 class Failure(Exception):
     """Something that was to be measured did not work; the text says what."""
 
@@ -140,6 +143,7 @@ class Slice:
             "client_load": self.report["cpu_seconds"] / seconds,
             "p50_us": latency["p50"],
             "p99_us": latency["p99"],
+            "max_us": latency["max"],
             "mean_us": latency["mean"],
         }
 
@@ -277,20 +281,57 @@ KMIPD_ALGORITHMS = {"ecdsa": "ecdsa-p256", "rsa": "rsa-3072"}
 
 
 class Kmipd(Server):
-    """kmipd with a state directory of its own. Load generators come with its first certificate."""
+    """kmipd with a state directory, which may be there already. Load generators come with its first
+    certificate. more: further sections of the configuration; admin: no for a kmipd that is older
+    than the administration API."""
 
-    def __init__(self, programs, binary, state, kind="ecdsa"):
+    def __init__(self, programs, binary, state, kind="ecdsa", *, name="kmipd", more="",
+                 environment=None, admin=True):
         port = free_port()
         configuration = Path(f"{state}.conf")
         configuration.write_text(KMIPD_CONFIGURATION.format(
-            algorithm=KMIPD_ALGORITHMS[kind], loops=len(programs.cores.server or ())))
+            algorithm=KMIPD_ALGORITHMS[kind], loops=len(programs.cores.server or ())) + more)
         log = Path(f"{state}.log")
         with log.open("ab") as output:
             process = _start([binary, "--config", configuration, "--state", state,
-                              "--listen", f"127.0.0.1:{port}", "--admin", "off"],
-                             programs.cores.server, stdout=output, stderr=output)
+                              "--listen", f"127.0.0.1:{port}",
+                              *(("--admin", "off") if admin else ())],
+                             programs.cores.server, stdout=output, stderr=output,
+                             env={**os.environ, **(environment or {})})
         wait_until_listening(process, port, "kmipd", log)
-        super().__init__("kmipd", process, port,
+        super().__init__(name, process, port,
                          Pair(state / "clients" / "default.pem", state / "clients" / "default.key"))
         self.pair = Pair(state / "server.pem", state / "server.key")
         self.store = state / "store.db"
+        self.state = state
+
+
+class StandIn(Server):
+    """A stand-in for Key Protect, which answers after `latency` milliseconds. It runs beside the
+    load generators: the server's core is for what is measured."""
+
+    def __init__(self, programs, pair, latency):
+        process = _start(["node", STAND_IN, pair.certificate, pair.key, "--latency", latency],
+                         programs.cores.client, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         text=True)
+        words = process.stdout.readline().split()
+        if words[:1] != ["port"]:
+            _stop(process)
+            raise Failure("the stand-in for Key Protect did not start (it needs node)")
+        super().__init__("key-protect", process, int(words[1]), pair)
+
+    def _ask(self, command):
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+        ready, _, _ = select.select([self._process.stdout], [], [], 60)
+        line = self._process.stdout.readline() if ready else ""
+        if not line:
+            raise Failure("the stand-in for Key Protect does not answer")
+        return json.loads(line)
+
+    def set_latency(self, milliseconds):
+        self._ask(f"latency {milliseconds}")
+
+    def unwraps(self):
+        """How many keys it has unwrapped so far."""
+        return self._ask("counts")["unwrap"]

@@ -14,6 +14,11 @@ TITLES = {
     "idle": "Memory of an idle connection",
     "growth": "Latency of one connection as the store grows",
     "peer": "The peer: PyKMIP's server",
+    "before": "Get over kept connections, against an earlier kmipd",
+    "cold": "Get of keys that are not held ready, against Get of one that is (warm)",
+    "creates": "Durable Create by key manager, against the sealed file",
+    "warming": "All keys fetched after a restart, and what clients wait meanwhile",
+    "rewrap": "Rewrapping on a running server after a rotation",
 }
 
 # Columns: heading, metric, and what of it is shown.
@@ -49,7 +54,42 @@ IDLE_COLUMNS = (
     ("KiB", "kib", "subject"),
     ("{ceiling} KiB", "kib", "ceiling"),
 )
-COLUMNS = {"create": CREATE_COLUMNS, "growth": GROWTH_COLUMNS, "idle": IDLE_COLUMNS}
+COLD_COLUMNS = (
+    ("/s", "rate", "subject"),
+    ("share", "rate", "part"),
+    ("of all at once", "in_flight", "part"),
+    ("CPU µs", "server_cpu_us", "subject"),
+    ("p50 µs", "p50_us", "subject"),
+    ("over {ceiling}", "over_us", "subject"),
+    ("p99 µs", "p99_us", "subject"),
+    ("cores", "server_load", "loads"),
+)
+CREATES_COLUMNS = (
+    ("/s", "rate", "subject"),
+    ("share [IQR] min-max", "rate", "share"),
+    ("CPU µs", "server_cpu_us", "subject"),
+    ("p50 µs", "p50_us", "subject"),
+    ("p99 µs", "p99_us", "subject"),
+    ("cores", "server_load", "loads"),
+)
+WARMING_COLUMNS = (
+    ("s", "seconds", "subject"),
+    ("keys/s", "rate", "subject"),
+    ("p50 µs", "p50_us", "subject"),
+    ("p99 µs", "p99_us", "subject"),
+    ("{ceiling}", "p99_us", "ceiling"),
+    ("most µs", "max_us", "subject"),
+    ("{ceiling}", "max_us", "ceiling"),
+)
+REWRAP_COLUMNS = (
+    ("/s", "rate", "subject"),
+    ("CPU µs", "server_cpu_us", "subject"),
+    ("Create p50 µs", "create_p50_us", "subject"),
+    ("p99 µs", "create_p99_us", "subject"),
+)
+COLUMNS = {"create": CREATE_COLUMNS, "growth": GROWTH_COLUMNS, "idle": IDLE_COLUMNS,
+           "cold": COLD_COLUMNS, "creates": CREATES_COLUMNS, "warming": WARMING_COLUMNS,
+           "rewrap": REWRAP_COLUMNS}
 
 
 def _number(value):

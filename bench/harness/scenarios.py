@@ -42,18 +42,24 @@ class Effort:
     growth: tuple
     growth_creates: int  # in a slice: few, for they make the store grow
     peer_ms: int
+    cold_connections: tuple
+    warmed: int  # keys that are fetched after a restart
+    rewrapped: int
 
 
 EFFORTS = {
     "quick": Effort(rounds=3, slice_ms=200, many_keys=2_000, connections=(1, 16),
                     create_connections=(1, 16), idle=1_000, growth=(1_000, 4_000),
-                    growth_creates=50, peer_ms=400),
+                    growth_creates=50, peer_ms=400,
+                    cold_connections=(1, 16), warmed=1_000, rewrapped=2_000),
     "default": Effort(rounds=11, slice_ms=250, many_keys=100_000, connections=(1, 16, 256),
                       create_connections=(1, 16, 64), idle=10_000,
-                      growth=(1_000, 10_000, 100_000), growth_creates=100, peer_ms=1000),
+                      growth=(1_000, 10_000, 100_000), growth_creates=100, peer_ms=1000,
+                      cold_connections=(1, 64), warmed=20_000, rewrapped=50_000),
     "full": Effort(rounds=21, slice_ms=300, many_keys=100_000, connections=(1, 16, 256),
                    create_connections=(1, 16, 64), idle=10_000,
-                   growth=(1_000, 10_000, 100_000, 1_000_000), growth_creates=100, peer_ms=2000),
+                   growth=(1_000, 10_000, 100_000, 1_000_000), growth_creates=100, peer_ms=2000,
+                   cold_connections=(1, 64), warmed=100_000, rewrapped=200_000),
 }
 
 
@@ -63,12 +69,13 @@ class Context:
     kmipd: Path | None  # None: only ceilings and the peer are measured
     effort: Effort
     work: Path  # a directory that goes away afterwards
+    before: Path | None = None  # an earlier kmipd, to compare with
 
     def fresh(self, name):
         return Path(tempfile.mkdtemp(prefix=name + "-", dir=self.work))
 
-    def start_kmipd(self, kind="ecdsa"):
-        return Kmipd(self.programs, self.kmipd, self.fresh("kmipd") / "state", kind)
+    def start_kmipd(self, kind="ecdsa", **options):
+        return Kmipd(self.programs, self.kmipd, self.fresh("kmipd") / "state", kind, **options)
 
     def with_durable_echo(self, pair, stack, tickets=0):
         """The servers of the pair and the echo that syncs; both echos give so many tickets."""
@@ -426,6 +433,15 @@ def peer(context):
         return _peer_rows(context, servers, ids)
 
 
+SCENARIOS = {
+    "get": get,
+    "handshakes": handshakes,
+    "network": network,
+    "create": create,
+    "idle": idle,
+    "growth": growth,
+    "peer": peer,
+}
 SCENARIOS = {
     "get": get,
     "handshakes": handshakes,
