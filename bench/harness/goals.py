@@ -52,6 +52,39 @@ def _growth_goal(rows):
     return Goal(text, seen, times <= 1.2 if reached or times > 1.2 else None)
 
 
+def _value_goal(text, row, metric, meets, unit):
+    """One row's own value has to be as `meets` wants it."""
+    if row is None:
+        return Goal(text, "not measured", None)
+    value = row.values[metric][row.subject]
+    return Goal(text, f"{value.median:,.0f} {unit} [{value.q1:,.0f} to {value.q3:,.0f}]",
+                meets(value.median))
+
+
+def _cold_goals(rows):
+    """By key manager: what a lone connection waits longer, and what many get together."""
+    def row(subject, connections):
+        return next((row for row in rows if row.subject == subject
+                     and row.notes["connections"] == connections), None)
+
+    return [
+        _value_goal("Get through the keyholder: at most 60 µs over that of a key held ready",
+                    row("keyholder", 1), "over_us", lambda value: value <= 60, "µs"),
+        _value_goal("1,000 Gets a second from 64 connections with a key manager of 20 ms",
+                    row("key-protect", 64), "rate", lambda value: value >= 1000, "/s"),
+    ]
+
+
+def _warming_goal(rows):
+    text = "No client waits longer for its key while all are fetched (p99, at most 1.25 times)"
+    if not rows:
+        return Goal(text, "not measured", None)
+    share = rows[0].shares["p99_us"]
+    values = {name: value.median / 1000 for name, value in rows[0].values["p99_us"].items()}
+    return Goal(text, f"{values['warming']:.1f} ms ({values['not warming']:.1f} ms without), "
+                      f"{rows[0].title}", share.median >= 1 / 1.25)
+
+
 def judge(measurements):
     by_scenario = {}
     for row in measurements:
@@ -70,4 +103,10 @@ def judge(measurements):
                     "rate", 0.60),
         _idle_goal(rows("idle")),
         _growth_goal(rows("growth")),
+        _share_goal("Get of a key held ready: within 3 % of an earlier kmipd, by server CPU",
+                    rows("before"), "server_cpu_us", 0.97),
+        *_cold_goals(rows("cold")),
+        _warming_goal(rows("warming")),
+        _value_goal("5,000 objects a second rewrapped on a running server",
+                    next(iter(rows("rewrap")), None), "rate", lambda value: value >= 5000, "/s"),
     ]

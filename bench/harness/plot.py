@@ -24,6 +24,8 @@ SHARES = (
     ("handshakes", "server_cpu_us",
      "Connect, Discover Versions, Get, close: share of the TLS echo, by server CPU", 0.95),
     ("create", "rate", "Create: share of the bare grouped commit, by rate", 0.60),
+    ("before", "server_cpu_us", "Get: share of an earlier kmipd, by server CPU", 0.97),
+    ("creates", "rate", "Create by key manager: share of the sealed file, by rate", None),
 )
 
 

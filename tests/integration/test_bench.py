@@ -65,6 +65,31 @@ def test_goals_without_measurements_are_open():
     assert {goal.met for goal in goals.judge([])} == {None}
 
 
+def _cold_row(subject, connections, metric, value):
+    row = Measurement("cold", f"{subject}, {connections}", subject, "warm")
+    row.values = {metric: {subject: summarize([value])}}
+    row.notes = {"connections": connections}
+    return row
+
+
+@pytest.mark.parametrize("over, rate, met", [(60, 1000, True), (61, 999, False)])
+def test_goals_of_key_managers_are_judged_at_their_limits(over, rate, met):
+    rows = [
+        _cold_row("keyholder", 1, "over_us", over),
+        _cold_row("key-protect", 64, "rate", rate),
+    ]
+    judged = [goal for goal in goals.judge(rows) if goal.met is not None]
+    assert [goal.met for goal in judged] == [met, met]
+
+
+@pytest.mark.parametrize("share, met", [(0.81, True), (0.79, False)])
+def test_goal_of_warming_is_judged_by_what_clients_wait(share, met):
+    row = Measurement("warming", "keys", "warming", "not warming")
+    row.values = {"p99_us": {"warming": summarize([2.0]), "not warming": summarize([1.0])}}
+    row.shares = {"p99_us": summarize([share])}
+    assert [goal.met for goal in goals.judge([row]) if goal.met is not None] == [met]
+
+
 def test_picture_is_well_formed_and_names_every_row():
     root = ElementTree.fromstring(plot.svg([_get_row(0.5)], FACTS))
     texts = [element.text for element in root.iter(SVG + "text")]
