@@ -36,6 +36,7 @@ struct watched {
     bool blocked;     /* the service was told so */
     uint32_t version; /* the newest; 0: not known */
     uint64_t look;    /* the number of the look that the rest comes from; 0: none yet */
+    uint64_t wanted;  /* a look with a greater number is wanted: one begun before will not do */
     int64_t due;      /* monotonic milliseconds: when to look again */
     struct upkeep_root_key shown;
 };

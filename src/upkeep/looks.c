@@ -101,15 +101,16 @@ static enum status carry_out(struct upkeep *upkeep, enum keymanager_code code,
     return status;
 }
 
+/* One that was asked for while this look was under way is still to come. */
 static void plan(struct upkeep *upkeep, enum keymanager_code code, const struct uuid *root_key,
-                 enum status status)
+                 uint64_t look, enum status status)
 {
     int64_t interval = upkeep->options.policies[code].check_interval;
     if (status != STATUS_OK || interval <= 0)
         interval = upkeep->times.tick;
     (void)pthread_mutex_lock(&upkeep->lock);
     struct watched *watched = upkeep_watched(upkeep, code, root_key);
-    if (watched != NULL)
+    if (watched != NULL && look > watched->wanted)
         watched->due = clock_monotonic() + interval;
     (void)pthread_mutex_unlock(&upkeep->lock);
 }
@@ -130,7 +131,7 @@ void upkeep_look(struct upkeep *upkeep, enum keymanager_code code, const struct 
     (void)pthread_mutex_lock(&upkeep->looking);
     status = carry_out(upkeep, code, root_key, &sight, &changed);
     (void)pthread_mutex_unlock(&upkeep->looking);
-    plan(upkeep, code, root_key, status);
+    plan(upkeep, code, root_key, look, status);
     if (changed && sight.active)
         upkeep_report(upkeep, STATUS_OK, "root key back", "", root_key, "active again in %s",
                       keymanager_code_name(code));

@@ -181,8 +181,10 @@ static void note_restart(struct upkeep *upkeep, struct rewrap *rewrap)
     rewrap->restart = true;
     rewrap->gone = false;
     rewrap->look_after = upkeep->looks;
-    for (struct watched *watched = upkeep->watched; watched != NULL; watched = watched->next)
-        watched->due = 0; /* the newest version is to be known */
+    for (struct watched *watched = upkeep->watched; watched != NULL; watched = watched->next) {
+        watched->wanted = upkeep->looks; /* the newest version is to be known */
+        watched->due = 0;
+    }
 }
 
 enum status rewrap_order(struct upkeep *upkeep, const struct uuid *adapter)
