@@ -223,7 +223,7 @@ static enum status put_counts(struct control_call *call, int64_t adapter)
 static const char *root_key_state(enum status status, const struct root_key_info *info)
 {
     if (status == STATUS_NOT_FOUND)
-        return "missing: no key of this adapter can be used; restore root-keys.sealed from a backup";
+        return "missing: no key of this adapter can be used; restore keyholder/root-keys.sealed from a backup";
     if (status != STATUS_OK)
         return status_text(status);
     switch (info->state) {

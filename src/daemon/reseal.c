@@ -15,9 +15,12 @@ static void keep_first(void *context, const char *mistake)
 static enum status open_both(struct daemon *daemon, struct keymanager **ret_sealed,
                              struct error *error)
 {
+    /* This process changes the files itself; the next start gives them to the keyholder's user. */
+    const struct state_options options = {.keyholder_user = "",
+                                          .sealing_file = daemon->config.keys_sealing_file};
     enum status status = secret_heap_init(daemon->config.server_secure_memory, error);
     if (status == STATUS_OK)
-        status = state_open(daemon->config.server_state, &daemon->state, error);
+        status = state_open(daemon->config.server_state, &options, &daemon->state, error);
     if (status == STATUS_OK && !daemon->state.complete)
         status = error_set(error, STATUS_NOT_FOUND,
                            "there are no root keys in %.200s yet: say in the configuration how "

@@ -88,7 +88,9 @@ static enum status prepare_process(struct daemon *daemon, struct error *error)
 
 static enum status open_state(struct daemon *daemon, struct error *error)
 {
-    enum status status = state_open(daemon->config.server_state, &daemon->state, error);
+    const struct state_options options = {.keyholder_user = daemon->config.keys_keyholder_user,
+                                          .sealing_file = daemon->config.keys_sealing_file};
+    enum status status = state_open(daemon->config.server_state, &options, &daemon->state, error);
     daemon->first_start = status == STATUS_OK && !daemon->state.complete;
     return status;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "daemon/state_keyholder.h"
 
 static const char *const names[STATE_FILE_COUNT] = {
 #define STATE_FILE(code, path) path,
@@ -129,7 +130,7 @@ static enum status check_required(const struct state *state, struct error *error
     return STATUS_OK;
 }
 
-static enum status read_version(struct state *state, struct error *error)
+static enum status read_version(struct state *state, long *ret_version, struct error *error)
 {
     const char *path = state_path(state, STATE_VERSION);
     struct buffer content;
@@ -155,10 +156,32 @@ static enum status read_version(struct state *state, struct error *error)
                          "that version or a newer one",
                          state->directory, version, STATE_LAYOUT);
     state->complete = true;
-    return check_required(state, error);
+    *ret_version = version;
+    return STATUS_OK;
 }
 
-enum status state_open(const char *directory, struct state *ret_state, struct error *error)
+/* A first start that did not come to its end may be one of a former layout. */
+static enum status settle(struct state *state, const struct state_options *options,
+                          struct error *error)
+{
+    long version = 0;
+    enum status status = read_version(state, &version, error);
+    if (status == STATUS_OK)
+        status = state_keyholder_prepare(state, options, error);
+    if (status == STATUS_OK && version < STATE_LAYOUT) {
+        status = state_keyholder_move(state, options, error);
+        if (status == STATUS_OK)
+            status = state_keyholder_prepare(state, options, error);
+    }
+    if (status == STATUS_OK && state->complete)
+        status = check_required(state, error);
+    return status == STATUS_OK && state->complete && version < STATE_LAYOUT
+               ? state_set_complete(state, error)
+               : status;
+}
+
+enum status state_open(const char *directory, const struct state_options *options,
+                       struct state *ret_state, struct error *error)
 {
     struct state *state = ret_state;
     char absolute[PATH_MAX];
@@ -169,7 +192,7 @@ enum status state_open(const char *directory, struct state *ret_state, struct er
     if (status == STATUS_OK)
         status = take_lock(state, error);
     if (status == STATUS_OK)
-        status = read_version(state, error);
+        status = settle(state, options, error);
     if (status != STATUS_OK)
         state_close(state);
     return status;

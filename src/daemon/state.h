@@ -9,7 +9,7 @@
 #include "base/error.h"
 
 /* The layout that this program makes and knows; the file `version` holds its number. */
-#define STATE_LAYOUT 1
+#define STATE_LAYOUT 2
 
 /* STATE_FILE(CODE, "path in the directory"). The first start makes `version` last of all. */
 #define STATE_FILES                                       \
@@ -19,9 +19,10 @@
     STATE_FILE(CA_KEY, "ca.key")                          \
     STATE_FILE(SERVER_CERTIFICATE, "server.pem")          \
     STATE_FILE(SERVER_KEY, "server.key")                  \
-    STATE_FILE(ROOT_KEYS, "root-keys.sealed")             \
-    STATE_FILE(SEALING_KEY, "root-keys.key")              \
-    STATE_FILE(TPM_SEALING, "root-keys.tpm")              \
+    STATE_FILE(KEYHOLDER, "keyholder")                    \
+    STATE_FILE(ROOT_KEYS, "keyholder/root-keys.sealed")   \
+    STATE_FILE(SEALING_KEY, "keyholder/root-keys.key")    \
+    STATE_FILE(TPM_SEALING, "keyholder/root-keys.tpm")    \
     STATE_FILE(STORE, "store.db")                         \
     STATE_FILE(KEYS, "keys.db")                           \
     STATE_FILE(TOKEN_KEY, "token.key")                    \
@@ -45,14 +46,20 @@ struct state {
     bool complete; /* the first start came to its end */
 };
 
+struct state_options {
+    const char *keyholder_user; /* whose the keyholder's directory is to be; "": this process's */
+    const char *sealing_file;   /* configured, and not to be moved; "": none */
+};
+
 /*
  * Makes the directory where it is missing (not those above it), checks that it is the user's alone,
- * and locks it. Each failure has a text that says what to do: no permission, read-only, full,
+ * and locks it. Makes the keyholder's directory in it, and moves there what a former layout had
+ * elsewhere; a crash meanwhile leaves what the next start goes on with. Each failure has a text that says what to do: no permission, read-only, full,
  * another kmipd has it, made by a newer version, of a first start whose files are gone. End:
  * state_close().
  */
-enum status state_open(const char *directory, struct state *ret_state, struct error *error)
-    MUST_USE;
+enum status state_open(const char *directory, const struct state_options *options,
+                       struct state *ret_state, struct error *error) MUST_USE;
 
 /* Notes durably that the first start came to its end. */
 enum status state_set_complete(struct state *state, struct error *error) MUST_USE;

@@ -26,7 +26,8 @@ struct holder {
     uint64_t number;          /* of the request HELLO */
     struct keyholder_settings settings;
     struct keymanagers keymanagers;
-    char *directory; /* of the sealed file */
+    char *directory; /* of the sealed file; NULL: none */
+    bool inside;     /* it is the working directory, since its user may not reach it otherwise */
     struct server *server;
 };
 
@@ -75,22 +76,76 @@ static enum status answer_hello(const struct holder *holder, enum status status,
 
 /* ---- Opening ---- */
 
+static enum status find_directory(struct holder *holder, struct error *error)
+{
+    const char *path = holder->settings.sealed_path;
+    if (path[0] == '\0')
+        return STATUS_OK;
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        return error_set(error, STATUS_INVALID_ARGUMENT, "the path of the sealed file is relative");
+    holder->directory = strndup(path, slash > path ? (size_t)(slash - path) : 1);
+    return holder->directory != NULL
+               ? STATUS_OK
+               : error_set(error, STATUS_NO_MEMORY, "no memory to open the sealed file");
+}
+
+/* The path from inside, of what is in the directory itself. */
+static const char *from_inside(const struct holder *holder, const char *path)
+{
+    size_t length = strlen(holder->directory);
+    return path != NULL && strncmp(path, holder->directory, length) == 0 && path[length] == '/' &&
+                   strchr(path + length + 1, '/') == NULL
+               ? path + length + 1
+               : path;
+}
+
+/* Whether it means another file from inside. The path of a credential or a module may be a mere name,
+ * which is looked for elsewhere. */
+static bool is_relative(const char *path, bool may_be_name)
+{
+    return path != NULL && path[0] != '\0' && path[0] != '/' &&
+           (!may_be_name || strchr(path, '/') != NULL);
+}
+
+static bool has_relative_paths(const struct keyholder_settings *settings)
+{
+    return is_relative(settings->sealing.path,
+                       settings->sealing.kind == SEALING_SOURCE_CREDENTIAL) ||
+           is_relative(settings->pkcs11_module, true) || is_relative(settings->pkcs11_pin, true);
+}
+
+/* The directories above are kmipd's alone, and the user that this process becomes does not get
+ * through them. */
+static enum status enter_directory(struct holder *holder, struct error *error)
+{
+    struct keyholder_settings *settings = &holder->settings;
+    if (holder->directory == NULL || settings->user[0] == '\0' || geteuid() != 0)
+        return STATUS_OK;
+    if (has_relative_paths(settings))
+        return error_set(error, STATUS_INVALID_ARGUMENT,
+                         "with keyholder-user, sealing-file, module and pin-file must begin with /");
+    if (chdir(holder->directory) != 0)
+        return error_set_errno(error, STATUS_IO, errno, "the keyholder process cannot enter %.300s",
+                               holder->directory);
+    settings->sealed_path = from_inside(holder, settings->sealed_path);
+    settings->sealing.path = from_inside(holder, settings->sealing.path);
+    holder->inside = true;
+    return STATUS_OK;
+}
+
+static const char *directory_path(const struct holder *holder)
+{
+    return holder->inside ? "." : holder->directory;
+}
+
 static enum status open_sealed_file(struct holder *holder, struct error *error)
 {
     const struct keyholder_settings *settings = &holder->settings;
     struct sealing_choice choice;
-    if (settings->sealed_path[0] == '\0')
-        return STATUS_OK;
-    const char *slash = strrchr(settings->sealed_path, '/');
-    if (slash == NULL)
-        return error_set(error, STATUS_INVALID_ARGUMENT, "the path of the sealed file is relative");
-    holder->directory =
-        strndup(settings->sealed_path, slash > settings->sealed_path
-                                           ? (size_t)(slash - settings->sealed_path)
-                                           : 1);
     if (holder->directory == NULL)
-        return error_set(error, STATUS_NO_MEMORY, "no memory to open the sealed file");
-    if (settings->user[0] != '\0' && access(holder->directory, R_OK | W_OK | X_OK) != 0)
+        return STATUS_OK;
+    if (settings->user[0] != '\0' && access(directory_path(holder), R_OK | W_OK | X_OK) != 0)
         return error_set_errno(error, STATUS_IO, errno,
                                "the user '%.32s' of the keyholder process cannot change files in "
                                "%.200s, where the sealed file is: it must be that user's directory",
@@ -139,7 +194,7 @@ static enum status open_server(struct holder *holder, struct error *error)
 static enum status restrict_itself(struct holder *holder, struct error *error)
 {
     const struct confinement limits = {
-        .directory = holder->directory,
+        .directory = holder->directory != NULL ? directory_path(holder) : NULL,
         .module = holder->settings.pkcs11_module[0] != '\0',
         .network = holder->settings.network,
     };
@@ -149,6 +204,10 @@ static enum status restrict_itself(struct holder *holder, struct error *error)
 static enum status open_all(struct holder *holder, struct error *error)
 {
     enum status status = secret_heap_init(holder->settings.secret_memory, error);
+    if (status == STATUS_OK)
+        status = find_directory(holder, error);
+    if (status == STATUS_OK)
+        status = enter_directory(holder, error);
     if (status == STATUS_OK)
         status = confine_drop_privileges(holder->settings.user, error);
     if (status == STATUS_OK)

@@ -137,7 +137,7 @@ def test_no_secret_in_files_or_process(built, tmp_path, sealed_by_passphrase):
     config, passphrase = sealed_by_passphrase
     with Server(tmp_path / "state", arguments=("--config", str(config))) as server:
         known = work_with_secrets(server)
-        root_keys = open_sealed_file(server.state / "root-keys.sealed", passphrase)
+        root_keys = open_sealed_file(server.state / "keyholder" / "root-keys.sealed", passphrase)
         known["passphrase"] = passphrase
         known.update({f"root key {name.hex()}": key for (name, _), key in root_keys.items()})
         needles = Needles(known)
@@ -155,9 +155,9 @@ def test_no_secret_in_files_or_process(built, tmp_path, sealed_by_passphrase):
 
 
 def test_sealing_key_is_only_in_its_file(state):
-    path = state / "root-keys.key"
+    path = state / "keyholder" / "root-keys.key"
     sealing_key = bytes.fromhex(path.read_text())
-    root_keys = open_sealed_file(state / "root-keys.sealed", sealing_key)
+    root_keys = open_sealed_file(state / "keyholder" / "root-keys.sealed", sealing_key)
     needles = Needles({"sealing key": sealing_key, "root key": next(iter(root_keys.values()))})
     with Server(state) as server:
         work_with_secrets(server)

@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import hashlib
 import os
+import pwd
 import random
 import re
 import resource
@@ -16,6 +17,7 @@ import ssl
 import stat
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -24,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from tests.support.disk import fill, mounted
 from tests.support.message import ask, batch_item, create
 from tests.support.paths import program
-from tests.support.server import Server, StartFailed, free_port
+from tests.support.server import Server, StartFailed, free_port, group_members
 
 FAILED, USAGE, CONFIG = 1, 2, 3
 TIME_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z (\w+) (.*)$")
@@ -192,7 +194,7 @@ def test_passphrase_file(built, tmp_path):
     with serving(state, "--config", config) as server:
         works(server)
         assert "sealed under a key file" not in server.log()
-    assert not (state / "root-keys.key").exists()
+    assert not (state / "keyholder" / "root-keys.key").exists()
     with serving(state, "--config", config) as server:
         works(server)
     passphrase.write_text("wrong horse\n")
@@ -229,9 +231,9 @@ def test_sealing_anew(state, tmp_path):
     done = run("--state", state, "--reseal", config)
     assert done.returncode == 0, done.stderr
     assert "root-keys.key" in done.stdout
-    assert not (state / "root-keys.sealed.previous").exists()
+    assert not (state / "keyholder" / "root-keys.sealed.previous").exists()
     refuses(state, "root-keys.sealed", "passphrase")
-    (state / "root-keys.key").unlink()
+    (state / "keyholder" / "root-keys.key").unlink()
     with serving(state, "--config", config) as server:
         with server.connect() as client:
             item = batch_item("Get", ("UniqueIdentifier", made))
@@ -251,6 +253,158 @@ def test_prompt_needs_a_terminal(built, tmp_path):
     )  # fmt: skip
     assert done.returncode == FAILED
     assert "terminal" in done.stderr
+
+
+# The keyholder's directory
+
+
+KEYHOLDER_FILES = ("root-keys.sealed", "root-keys.sealed.previous", "root-keys.key")
+
+
+def as_layout_1(state):
+    """The state as it was when the keyholder had no directory of its own."""
+    for path in (state / "keyholder").iterdir():
+        path.rename(state / path.name)
+    (state / "keyholder").rmdir()
+    (state / "version").write_text("1\n")
+
+
+def keyholder_of(server) -> int:
+    """The process id of a server's keyholder."""
+    children = group_members(server.process.pid)
+    (found,) = [
+        child for child in children
+        if b"keyholder" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+    ]  # fmt: skip
+    return found
+
+
+@pytest.fixture
+def used_state(state):
+    """A state whose root key was rotated, and the identifier of a key in it."""
+    with serving(state) as server:
+        with server.connect() as client:
+            made = ask(client, create()).only().succeeded().id
+        rotate(server)
+    assert {path.name for path in (state / "keyholder").iterdir()} == set(KEYHOLDER_FILES)
+    return state, made
+
+
+def rotate(server):
+    (root_key,) = server.ctl_json("root-key", "list")["root_keys"]
+    server.ctl("root-key", "rotate", root_key["id"])
+
+
+def still_has(server, made):
+    with server.connect() as client:
+        ask(client, batch_item("Get", ("UniqueIdentifier", made))).only().succeeded()
+
+
+@pytest.mark.parametrize("moved", range(len(KEYHOLDER_FILES) + 1))
+def test_former_layout_is_moved(used_state, moved):
+    """Also where a start was killed after so many files."""
+    state, made = used_state
+    before = {name: (state / "keyholder" / name).read_bytes() for name in KEYHOLDER_FILES}
+    as_layout_1(state)
+    (state / "keyholder").mkdir(mode=0o700)
+    for name in KEYHOLDER_FILES[:moved]:
+        (state / name).rename(state / "keyholder" / name)
+    if moved == 0:
+        (state / "keyholder").rmdir()
+    with serving(state) as server:
+        still_has(server, made)
+        assert (state / "version").read_text() == "2\n"
+        assert {name: (state / "keyholder" / name).read_bytes() for name in before} == before
+        assert not any((state / name).exists() for name in before)
+        rotate(server)
+    assert stat.S_IMODE((state / "keyholder").stat().st_mode) == 0o700
+
+
+def test_former_layout_with_two_of_a_file(used_state):
+    state, _ = used_state
+    as_layout_1(state)
+    (state / "keyholder").mkdir(mode=0o700)
+    shutil.copy2(state / "root-keys.sealed", state / "keyholder")
+    before = contents(state)
+    refuses(state, "root-keys.sealed", "both")
+    assert contents(state) == before
+
+
+def test_former_layout_with_a_key_file_that_the_configuration_names(used_state, tmp_path):
+    state, made = used_state
+    as_layout_1(state)
+    config = tmp_path / "kmipd.conf"
+    config.write_text(f"[keys]\nsealing-file = {state / 'root-keys.key'}\n")
+    with serving(state, "--config", config) as server:
+        still_has(server, made)
+    assert (state / "root-keys.key").exists()
+
+
+def test_former_layout_is_resealed(used_state, tmp_path):
+    state, made = used_state
+    as_layout_1(state)
+    passphrase, config = tmp_path / "passphrase", tmp_path / "kmipd.conf"
+    passphrase.write_text("correct horse battery staple\n")
+    passphrase.chmod(0o600)
+    config.write_text(f"[keys]\nsealing = passphrase-file\nsealing-file = {passphrase}\n")
+    done = run("--state", state, "--reseal", config)
+    assert done.returncode == 0, done.stderr
+    with serving(state, "--config", config) as server:
+        still_has(server, made)
+
+
+def test_keyholder_directory_open_to_others(state):
+    (state / "keyholder").chmod(0o750)
+    refuses(state, str(state / "keyholder"), "chmod 700")
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root starts it as another user")
+
+
+@needs_root
+def test_keyholder_of_another_user(used_state, tmp_path):
+    state, made = used_state
+    nobody, config = pwd.getpwnam("nobody"), tmp_path / "kmipd.conf"
+    config.write_text("[keys]\nkeyholder-user = nobody\n")
+    with serving(state, "--config", config) as server:
+        status = Path(f"/proc/{keyholder_of(server)}/status").read_text()
+        assert f"Uid:\t{nobody.pw_uid}\t{nobody.pw_uid}\t{nobody.pw_uid}" in status
+        assert f"Gid:\t{nobody.pw_gid}\t{nobody.pw_gid}\t{nobody.pw_gid}" in status
+        assert "CapEff:\t0000000000000000" in status
+        still_has(server, made)
+        rotate(server)
+        os.kill(keyholder_of(server), signal.SIGKILL)  # and it is started again the same way
+        eventually(lambda: "keyholder started" in server.log().split("keyholder ended")[-1])
+        rotate(server)
+        still_has(server, made)
+    owners = {path.name: path.stat().st_uid for path in (state / "keyholder").iterdir()}
+    assert set(owners.values()) == {nobody.pw_uid}, owners
+    assert (state / "keyholder").stat().st_uid == nobody.pw_uid
+    assert (state / "store.db").stat().st_uid == 0
+    done = run("--config", config, "--state", state, "--reseal", config)
+    assert done.returncode == 0, done.stderr
+    with serving(state, "--config", config) as server:  # given to it once more
+        still_has(server, made)
+    with serving(state) as server:  # and taken back
+        still_has(server, made)
+        rotate(server)
+    assert (state / "keyholder").stat().st_uid == 0
+
+
+@needs_root
+def test_first_start_with_a_keyholder_of_another_user(built, tmp_path):
+    config = tmp_path / "kmipd.conf"
+    config.write_text("[keys]\nkeyholder-user = nobody\n")
+    with serving(tmp_path / "state", "--config", config) as server:
+        works(server)
+        rotate(server)
+
+
+@needs_root
+def test_keyholder_of_nobody_known(state, tmp_path):
+    config = tmp_path / "kmipd.conf"
+    config.write_text("[keys]\nkeyholder-user = no-such-user\n")
+    refuses(state, "no-such-user", "keyholder-user", arguments=("--config", config))
 
 
 # The clock
@@ -290,23 +444,23 @@ def test_second_daemon_on_the_same_state(state):
 
 
 def test_wrong_root_key(state):
-    (state / "root-keys.key").write_text(os.urandom(32).hex() + "\n")
+    (state / "keyholder" / "root-keys.key").write_text(os.urandom(32).hex() + "\n")
     before = contents(state)
     refuses(state, "root-keys", "key")
     assert contents(state) == before
 
 
-@pytest.mark.parametrize("name", ["root-keys.key", "root-keys.sealed", "store.db"])
+@pytest.mark.parametrize("name", ["keyholder/root-keys.key", "keyholder/root-keys.sealed", "store.db"])
 def test_missing_file_is_not_made_anew(state, name):
     (state / name).unlink()
     before = contents(state)
-    refuses(state, name, "backup" if name != "root-keys.key" else "root-keys.key")
+    refuses(state, name, "backup" if "key" not in name.split(".")[-1] else name)
     assert not (state / name).exists()
     assert contents(state) == before
 
 
 def test_sealed_keys_damaged(state):
-    path = state / "root-keys.sealed"
+    path = state / "keyholder" / "root-keys.sealed"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -314,7 +468,7 @@ def test_sealed_keys_damaged(state):
 
 
 def test_sealing_key_open_to_others(state):
-    (state / "root-keys.key").chmod(0o644)
+    (state / "keyholder" / "root-keys.key").chmod(0o644)
     refuses(state, "root-keys.key")
 
 
@@ -658,7 +812,7 @@ def test_service_manager(state, tmp_path, monkeypatch):
 def test_failed_start_is_told_to_the_service_manager(state, tmp_path, monkeypatch):
     manager = Manager(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", str(manager.path))
-    (state / "root-keys.sealed").unlink()
+    (state / "keyholder" / "root-keys.sealed").unlink()
     refuses(state, "root-keys.sealed")
     manager.expect("STATUS=")
 
