@@ -101,7 +101,7 @@ def test_keyholder_killed_under_load(state, forgetful, shard):
 
 def sealed_generations(state):
     """Every generation of the sealed file that is on the disk, opened with what lies beside it."""
-    sealing_key = bytes.fromhex((state / "root-keys.key").read_text())
+    sealing_key = bytes.fromhex((state / "keyholder" / "root-keys.key").read_text())
     found = {}
     for path in state.rglob("*"):
         if path.is_file() and path.read_bytes()[:8] == b"kmipdsf\0":

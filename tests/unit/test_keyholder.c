@@ -230,6 +230,7 @@ static void test_cannot_start(void **state)
     assert_not_opened(world, STATUS_NOT_FOUND, "no sealed file");
     world->options.settings.sealed_path = "relative";
     assert_not_opened(world, STATUS_INVALID_ARGUMENT, "relative");
+    world->options.settings.sealed_path = world->path;
     world->options.settings.user = "no-such-user-here";
     if (geteuid() == 0)
         assert_not_opened(world, STATUS_NOT_FOUND, "no-such-user-here");
