@@ -181,8 +181,7 @@ enum status core_admin_find(struct core *core, struct store_session *store,
 
 /* All are passed over. */
 enum status core_admin_count(struct core *core, struct store_session *store,
-                             const struct adapter_row *adapter, uint32_t states,
-                             int64_t *ret_count)
+                             const struct adapter_row *adapter, uint32_t states, int64_t *ret_count)
 {
     struct act act;
     struct store_query store_query;

@@ -180,6 +180,39 @@ def test_objects(server, api, adapter, tmp_path):
     assert api.call("DELETE", path).status == 204
 
 
+def test_a_tenant_by_the_api_alone(server, api, adapter, tmp_path):
+    """Let in, a client makes and reads a key; each thing taken away is gone for it at once."""
+    path = f"{ADAPTERS}/{adapter['name']}"
+    made = self_signed(tmp_path, "client")
+    context = server.context(made.certificate, made.key)
+    with server.connect(context) as client:
+        ask(client, create()).only().failed("AuthenticationNotSuccessful")
+    body = certificate_body(made.certificate.read_text(), name="client")
+    assert api.call("POST", f"{path}/certificates", body).status == 201
+    with server.connect(context) as client:
+        key = ask(client, create()).only().succeeded().id
+        do(client, "Activate", ("UniqueIdentifier", key)).succeeded()
+        do(client, "Get", ("UniqueIdentifier", key)).succeeded()
+        (listed,) = api.call("GET", f"{path}/kmip_objects").body["resources"]
+        assert (listed["id"], listed["state"]) == (key, 2)
+        assert api.call("DELETE", f"{path}/kmip_objects/{key}?force=true").status == 204
+        do(client, "Get", ("UniqueIdentifier", key)).failed("ItemNotFound")
+        assert api.call("GET", f"{path}/kmip_objects").body["resources"] == []
+        assert api.call("DELETE", f"{path}/certificates/client").status == 204
+        ask(client, create()).only().failed("AuthenticationNotSuccessful")
+    assert api.call("DELETE", path).status == 204
+
+
+def test_what_kmipctl_has_made(server, api, tmp_path):
+    made = self_signed(tmp_path, "client")
+    server.ctl("adapter", "create", "from-kmipctl")
+    server.ctl("cert", "add", made.certificate, "--name", "client", "--adapter", "from-kmipctl")
+    adapter = api.call("GET", f"{ADAPTERS}/from-kmipctl").resource
+    assert adapter["created_by"] and adapter["updated_by"] and adapter["updated_at"]
+    certificate = api.call("GET", f"{ADAPTERS}/from-kmipctl/certificates/client").resource
+    assert certificate["certificate"].split() == made.certificate.read_text().split()
+
+
 def test_rights_for_one_adapter(server, api, adapter):
     name = f"s-{uuid.uuid4().hex[:8]}"
     server.ctl("service-id", "create", name)
