@@ -7,9 +7,13 @@
 
 #include "crypto/shield.h"
 
-/* A set-associative cache: an object's key may stand in one of four places, and the oldest of
- * these makes room. No lists to keep in order, and one lock for a group of sets. */
+/* A set-associative cache: an object's key may stand in one of the four places of four sets, a
+ * fuller one before the next, and the oldest of these makes room. With one set alone 400 of 100,000
+ * keys would have no place in a cache for 400,000, and be fetched again and again; with four, none.
+ * A key is nearly always in its first. No lists to keep in order, and one lock for a group of sets,
+ * which all four are in. */
 #define WAYS    4
+#define CHOICES 4
 #define LOCKS   64
 #define EPOCHS  64
 #define KEY_MAX 4096 /* longer secrets are not kept */
@@ -27,7 +31,8 @@ struct entry {
 _Static_assert(sizeof(struct entry) == 64, "one cache line");
 
 struct key_cache {
-    size_t sets;
+    size_t sets;   /* a multiple of the groups */
+    size_t groups; /* that have a lock each: a set is in the group of its number, modulo these */
     struct entry *entries;
     pthread_mutex_t locks[LOCKS];
     _Atomic uint64_t epochs[EPOCHS]; /* by root key; two of them may share one */
@@ -39,6 +44,9 @@ enum status key_cache_open(unsigned entries, struct key_cache **ret_cache)
     if (cache == NULL)
         return STATUS_NO_MEMORY;
     cache->sets = ((size_t)entries + WAYS - 1) / WAYS;
+    cache->groups = cache->sets < LOCKS ? cache->sets : LOCKS;
+    if (cache->sets > LOCKS)
+        cache->sets -= cache->sets % LOCKS;
     cache->entries = calloc(cache->sets * WAYS + 1, sizeof(*cache->entries));
     if (cache->entries == NULL) {
         free(cache);
@@ -82,6 +90,21 @@ static size_t set_of(const struct key_cache *cache, const struct uuid *object)
     return random_part(object) % cache->sets;
 }
 
+/* Another set of an object, in the same group; choice: 1 and up. */
+static size_t other_set(const struct key_cache *cache, const struct uuid *object, size_t set,
+                        unsigned choice)
+{
+    uint64_t mixed = (random_part(object) + choice) * UINT64_C(0x9E3779B97F4A7C15);
+    mixed = (mixed ^ mixed >> 32) * UINT64_C(0xD6E8FEB86659FD93);
+    size_t sets_in_group = cache->sets / cache->groups;
+    return set % cache->groups + (size_t)(mixed >> 32) % sets_in_group * cache->groups;
+}
+
+static pthread_mutex_t *lock_of(struct key_cache *cache, size_t set)
+{
+    return &cache->locks[set % cache->groups];
+}
+
 static const _Atomic uint64_t *epoch_of(const struct key_cache *cache, const struct uuid *root_key)
 {
     return &cache->epochs[random_part(root_key) % EPOCHS];
@@ -112,13 +135,16 @@ static bool is_hit(const struct entry *entry, const struct uuid *object, const u
            memcmp(entry->mark, mark, MARK) == 0 && !is_too_old(entry, now);
 }
 
-/* Under the set's lock. */
+/* Under the lock of `set`, the first one of the object. */
 static struct entry *find(struct key_cache *cache, size_t set, const struct uuid *object,
                           const uint8_t *mark, int64_t now)
 {
-    for (size_t i = set * WAYS; i < set * WAYS + WAYS; i++)
-        if (is_hit(&cache->entries[i], object, mark, now))
-            return &cache->entries[i];
+    for (unsigned choice = 1; choice <= CHOICES; choice++) {
+        for (size_t i = set * WAYS; i < set * WAYS + WAYS; i++)
+            if (is_hit(&cache->entries[i], object, mark, now))
+                return &cache->entries[i];
+        set = other_set(cache, object, set, choice);
+    }
     return NULL;
 }
 
@@ -130,13 +156,13 @@ bool key_cache_get(struct key_cache *cache, const struct uuid *object, struct by
         return false;
     size_t set = set_of(cache, object);
     bool found = false;
-    pthread_mutex_lock(&cache->locks[set % LOCKS]);
+    pthread_mutex_lock(lock_of(cache, set));
     const struct entry *entry = find(cache, set, object, mark, now);
     if (entry != NULL) {
         struct bytes sealed = bytes_of(entry->sealed, entry->size + SHIELD_OVERHEAD);
         found = shield_open(uuid_bytes(object), sealed, ret_key) == STATUS_OK;
     }
-    pthread_mutex_unlock(&cache->locks[set % LOCKS]);
+    pthread_mutex_unlock(lock_of(cache, set));
     return found;
 }
 
@@ -148,24 +174,27 @@ int key_cache_age(struct key_cache *cache, const struct uuid *object, struct byt
     if (cache->sets == 0 || !mark_of(wrapped, &mark))
         return age;
     size_t set = set_of(cache, object);
-    pthread_mutex_lock(&cache->locks[set % LOCKS]);
+    pthread_mutex_lock(lock_of(cache, set));
     const struct entry *entry = find(cache, set, object, mark, now);
     if (entry != NULL)
         age = (int)((now - entry->made) / entry->seconds);
-    pthread_mutex_unlock(&cache->locks[set % LOCKS]);
+    pthread_mutex_unlock(lock_of(cache, set));
     return age;
 }
 
-/* The place of this object, or the oldest one of its set. */
+/* The place of this object, or the first free one or else the oldest one of its sets. */
 static struct entry *place_for(struct key_cache *cache, size_t set, const struct uuid *object)
 {
     struct entry *best = &cache->entries[set * WAYS];
-    for (size_t i = set * WAYS; i < set * WAYS + WAYS; i++) {
-        struct entry *entry = &cache->entries[i];
-        if (uuid_equal(&entry->object, object))
-            return entry;
-        if (entry->made < best->made)
-            best = entry;
+    for (unsigned choice = 1; choice <= CHOICES; choice++) {
+        for (size_t i = set * WAYS; i < set * WAYS + WAYS; i++) {
+            struct entry *entry = &cache->entries[i];
+            if (uuid_equal(&entry->object, object))
+                return entry;
+            if (entry->made < best->made)
+                best = entry;
+        }
+        set = other_set(cache, object, set, choice);
     }
     return best;
 }
@@ -176,14 +205,14 @@ static bool place(struct key_cache *cache, const struct key_cache_item *item, ui
                   const struct entry *made)
 {
     size_t set = set_of(cache, &item->object);
-    pthread_mutex_lock(&cache->locks[set % LOCKS]);
+    pthread_mutex_lock(lock_of(cache, set));
     bool current = key_cache_epoch(cache, &item->root_key) == epoch;
     if (current) {
         struct entry *entry = place_for(cache, set, &item->object);
         drop(entry);
         *entry = *made;
     }
-    pthread_mutex_unlock(&cache->locks[set % LOCKS]);
+    pthread_mutex_unlock(lock_of(cache, set));
     return current;
 }
 
@@ -218,7 +247,7 @@ void key_cache_rewrapped(struct key_cache *cache, struct bytes before,
     if (cache->sets == 0 || !mark_of(before, &old_mark) || !mark_of(after->wrapped, &new_mark))
         return;
     size_t set = set_of(cache, &after->object);
-    pthread_mutex_lock(&cache->locks[set % LOCKS]);
+    pthread_mutex_lock(lock_of(cache, set));
     struct entry *entry = find(cache, set, &after->object, old_mark, 0);
     if (entry != NULL) {
         memcpy(entry->mark, new_mark, MARK);
@@ -227,7 +256,7 @@ void key_cache_rewrapped(struct key_cache *cache, struct bytes before,
         if (after->seconds < entry->seconds)
             entry->seconds = after->seconds;
     }
-    pthread_mutex_unlock(&cache->locks[set % LOCKS]);
+    pthread_mutex_unlock(lock_of(cache, set));
 }
 
 /* Wipes the entries of which `is_bad` says so. */
@@ -235,11 +264,11 @@ static void wipe(struct key_cache *cache, bool (*is_bad)(const struct entry *ent
                  uint64_t what)
 {
     for (size_t set = 0; set < cache->sets; set++) {
-        pthread_mutex_lock(&cache->locks[set % LOCKS]);
+        pthread_mutex_lock(lock_of(cache, set));
         for (size_t i = set * WAYS; i < set * WAYS + WAYS; i++)
             if (cache->entries[i].made != 0 && is_bad(&cache->entries[i], what))
                 drop(&cache->entries[i]);
-        pthread_mutex_unlock(&cache->locks[set % LOCKS]);
+        pthread_mutex_unlock(lock_of(cache, set));
     }
 }
 

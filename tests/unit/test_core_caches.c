@@ -250,6 +250,30 @@ static void sets_hold_what_was_added(void **state)
     uuid_set_free(&set);
 }
 
+/* What a key manager's absence is survived with, and what is not fetched twice. */
+static void every_key_has_its_place_in_a_cache_that_is_a_third_full(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 20000, KEYS = ENTRIES / 3 };
+    static struct uuid objects[KEYS];
+    struct bytes key = BYTES_LITERAL("key");
+    struct key_cache *cache = open_cache(ENTRIES);
+    uint64_t random = 1;
+    for (size_t i = 0; i < KEYS; i++) {
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        uint64_t mixed = (random ^ random >> 32) * UINT64_C(0xD6E8FEB86659FD93);
+        mixed ^= mixed >> 32;
+        memcpy(objects[i].bytes, &i, sizeof(i));
+        memcpy(objects[i].bytes + 8, &mixed, sizeof(mixed));
+        put(cache, &objects[i], 1, NOW, key);
+    }
+    size_t found = 0;
+    for (size_t i = 0; i < KEYS; i++)
+        found += has(cache, &objects[i], 1, NOW, key);
+    assert_int_equal(found, KEYS);
+    key_cache_close(cache);
+}
+
 static void no_entries_keep_nothing(void **state)
 {
     (void)state;
@@ -394,6 +418,7 @@ int main(void)
         cmocka_unit_test(a_destroyed_key_has_no_blob_to_be_found_by),
         cmocka_unit_test(sizes_are_bounded),
         cmocka_unit_test(the_count_is_bounded),
+        cmocka_unit_test(every_key_has_its_place_in_a_cache_that_is_a_third_full),
         cmocka_unit_test(no_entries_keep_nothing),
         cmocka_unit_test(keys_go_with_their_root_key),
         cmocka_unit_test(a_key_that_is_wrapped_anew_stays),
