@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers and load generators as child processes."""
 
+import http.client
 import json
 import os
 import select
 import signal
 import socket
+import ssl
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import machine
 from .certificates import Pair
+from .statistics import quantile
 
 
 STAND_IN = Path(__file__).resolve().parent.parent / "keyprotect-stand-in.mjs"
@@ -335,3 +339,42 @@ class StandIn(Server):
     def unwraps(self):
         """How many keys it has unwrapped so far."""
         return self._ask("counts")["unwrap"]
+
+
+class RoundTrips:
+    """Clients of the stand-in itself: how long an answer of it takes just now, whoever asks."""
+
+    def __init__(self, stand_in, clients=4):
+        self._stand_in = stand_in
+        self._end = threading.Event()
+        self._seconds = []
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def _ask(self):
+        trust = ssl.create_default_context(cafile=self._stand_in.client.certificate)
+        connection = http.client.HTTPSConnection("localhost", self._stand_in.port, context=trust,
+                                                 timeout=60)
+        connection.connect()
+        while not self._end.is_set():
+            begun = time.monotonic()
+            connection.request("GET", "/api/v2/keys")
+            connection.getresponse().read()
+            self._seconds.append(time.monotonic() - begun)
+        connection.close()
+
+    def latency_us(self):
+        """In the form of a load generator's report."""
+        if not self._seconds:
+            raise Failure("the stand-in for Key Protect was never asked")
+        return {name: quantile(self._seconds, fraction) * 1e6
+                for name, fraction in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._end.set()
+        for thread in self._threads:
+            thread.join()

@@ -84,8 +84,8 @@ def test_goals_of_key_managers_are_judged_at_their_limits(over, rate, met):
 
 @pytest.mark.parametrize("share, met", [(0.81, True), (0.79, False)])
 def test_goal_of_warming_is_judged_by_what_clients_wait(share, met):
-    row = Measurement("warming", "keys", "warming", "not warming")
-    row.values = {"p99_us": {"warming": summarize([2.0]), "not warming": summarize([1.0])}}
+    row = Measurement("warming", "keys", "warming", "round trip")
+    row.values = {"p99_us": {"warming": summarize([2.0]), "round trip": summarize([1.0])}}
     row.shares = {"p99_us": summarize([share])}
     assert [goal.met for goal in goals.judge([row]) if goal.met is not None] == [met]
 
