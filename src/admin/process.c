@@ -29,7 +29,7 @@
 
 /* What serving takes beside what every process does. */
 static const char *const system_calls[] = {
-    "epoll_ctl", "epoll_wait", "epoll_pwait", "accept", "accept4", "recvfrom", "recvmsg",
+    "close_range", "dup", "ioctl", "epoll_ctl", "epoll_wait", "epoll_pwait", "accept", "accept4", "recvfrom", "recvmsg",
     "sendto", "sendmsg", "shutdown", "getsockopt", "setsockopt", "getsockname", "getpeername",
 };
 
@@ -258,8 +258,7 @@ static bool add_http(struct process *process, int listener)
 static enum status prepare(struct process *process, const struct link_identity *identity,
                            int listener, struct error *error)
 {
-    const struct sandbox_options sandbox = {.system_calls = system_calls,
-                                            .system_call_count = ARRAY_COUNT(system_calls)};
+    const struct sandbox_options sandbox = {.calls = {SANDBOX_CALLS(system_calls)}};
     enum status status = process_open_peers(process, error);
     if (status == STATUS_OK)
         status = process_open_http(process, error);
@@ -273,6 +272,8 @@ static enum status prepare(struct process *process, const struct link_identity *
         return error_set(error, STATUS_NO_MEMORY, "cannot prepare HTTP");
     tzset(); /* reads a file, at the latest for the first Date header */
     status = secret_protect_process(error);
+    if (status == STATUS_OK)
+        status = sandbox_drop_privileges(SANDBOX_NOBODY, error);
     return status == STATUS_OK ? sandbox_enter(&sandbox, error) : status;
 }
 

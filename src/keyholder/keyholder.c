@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "keyholder/confine.h"
+#include "keyholder/limits.h"
 #include "keyholder/pkcs11.h"
 #include "keyholder/server.h"
 #include "keymanager/sealed_file.h"
@@ -193,12 +193,12 @@ static enum status open_server(struct holder *holder, struct error *error)
 
 static enum status restrict_itself(struct holder *holder, struct error *error)
 {
-    const struct confinement limits = {
+    const struct limits limits = {
         .directory = holder->directory != NULL ? directory_path(holder) : NULL,
         .module = holder->settings.pkcs11_module[0] != '\0',
         .network = holder->settings.network,
     };
-    return confine_finish(&limits, error);
+    return limits_enter(&limits, error);
 }
 
 static enum status open_all(struct holder *holder, struct error *error)
@@ -209,7 +209,7 @@ static enum status open_all(struct holder *holder, struct error *error)
     if (status == STATUS_OK)
         status = enter_directory(holder, error);
     if (status == STATUS_OK)
-        status = confine_drop_privileges(holder->settings.user, error);
+        status = sandbox_drop_privileges(holder->settings.user, error);
     if (status == STATUS_OK)
         status = open_sealed_file(holder, error);
     if (status == STATUS_OK)
@@ -256,7 +256,7 @@ int keyholder_run(int socket)
     static struct holder holder;
     struct error error = {0};
     holder.socket = socket;
-    if (confine_begin(socket, &error) != STATUS_OK || secret_protect_process(&error) != STATUS_OK)
+    if (sandbox_begin(socket, &error) != STATUS_OK || secret_protect_process(&error) != STATUS_OK)
         return complain(error_text(&error));
     enum status status = read_hello(&holder);
     if (status == STATUS_CLOSED)

@@ -25,8 +25,8 @@
 
 #include "base/clock.h"
 #include "keyholder/bucket.h"
-#include "keyholder/confine.h"
 #include "keyholder/keyholder.h"
+#include "keyholder/limits.h"
 #include "keymanager/keyholder_parts.h"
 
 #define NOW INT64_C(1700000000000)
@@ -316,14 +316,14 @@ static int look_around(const struct world *world)
     char path[128];
     pthread_t thread;
     struct error error = {0};
-    const struct confinement limits = {.directory = world->directory};
+    const struct limits limits = {.directory = world->directory};
     (void)snprintf(path, sizeof(path), "%s/new", world->directory);
 #define EXPECT(condition) \
     if (!(condition))     \
     return __LINE__
-    EXPECT(confine_begin(STDERR_FILENO, &error) == STATUS_OK);
-    EXPECT(confine_drop_privileges("", &error) == STATUS_OK);
-    EXPECT(confine_finish(&limits, &error) == STATUS_OK);
+    EXPECT(sandbox_begin(STDERR_FILENO, &error) == STATUS_OK);
+    EXPECT(sandbox_drop_privileges("", &error) == STATUS_OK);
+    EXPECT(limits_enter(&limits, &error) == STATUS_OK);
     EXPECT(socket(AF_INET, SOCK_STREAM, 0) == -1 && errno == EPERM);
     EXPECT(socket(AF_UNIX, SOCK_STREAM, 0) == -1 && errno == EPERM);
     EXPECT(socket(AF_NETLINK, SOCK_RAW, 0) == -1 && errno == EPERM);
@@ -367,8 +367,8 @@ static void test_confinement(void **state)
 static int open_elsewhere(const struct world *world)
 {
     struct error error = {0};
-    const struct confinement limits = {.directory = world->directory};
-    if (confine_finish(&limits, &error) != STATUS_OK)
+    const struct limits limits = {.directory = world->directory};
+    if (limits_enter(&limits, &error) != STATUS_OK)
         return 1;
     /* Landlock says EACCES; a kernel without it lets this be, and has nothing to be tested. */
     return open("/etc/passwd", O_RDONLY) == -1 && errno == EACCES ? 0 : 2;
@@ -377,10 +377,10 @@ static int open_elsewhere(const struct world *world)
 static int run_a_program(const struct world *world)
 {
     struct error error = {0};
-    const struct confinement limits = {.directory = world->directory};
+    const struct limits limits = {.directory = world->directory};
     char name[] = "true";
     char *const arguments[] = {name, NULL};
-    if (confine_finish(&limits, &error) != STATUS_OK)
+    if (limits_enter(&limits, &error) != STATUS_OK)
         return 1;
     (void)execv("/bin/true", arguments);
     return 2;

@@ -9,9 +9,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -30,17 +32,28 @@
 
 enum { GOOD = 7, BAD };
 
-/* How a process ends that shuts itself in, with these calls more, and does something. */
-static int end_of(int (*act)(void), const char *const *calls, size_t count)
+static bool shut_in(const struct sandbox_options *options)
+{
+    return sandbox_drop_privileges(SANDBOX_NOBODY, NULL) == STATUS_OK &&
+           sandbox_enter(options, NULL) == STATUS_OK;
+}
+
+static int end_with(int (*act)(void), const struct sandbox_options *options)
 {
     int status;
-    const struct sandbox_options options = {.system_calls = calls, .system_call_count = count};
     pid_t pid = fork();
     if (pid == 0)
-        _exit(sandbox_enter(&options, NULL) == STATUS_OK ? act() : BAD);
+        _exit(shut_in(options) ? act() : BAD);
     assert_true(pid > 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return status;
+}
+
+/* How a process ends that shuts itself in, with these calls more, and does something. */
+static int end_of(int (*act)(void), const char *const *calls, size_t count)
+{
+    const struct sandbox_options options = {.calls = {{calls, count}}};
+    return end_with(act, &options);
 }
 
 static void expect_good(int status)
@@ -136,6 +149,88 @@ static void test_what_else_ends_the_process(void **state)
     }
 }
 
+/* ---- Options ---- */
+
+static int make_code(void)
+{
+    void *code =
+        mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return code == MAP_FAILED && errno == EPERM ? GOOD : BAD;
+}
+
+static int make_code_of_data(void)
+{
+    void *data = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
+        return BAD;
+    return mprotect(data, 4096, PROT_READ | PROT_EXEC) != 0 && errno == EPERM ? GOOD : BAD;
+}
+
+static void test_memory_is_not_code(void **state)
+{
+    int (*const acts[])(void) = {make_code, make_code_of_data};
+    const struct sandbox_options refusing = {.refuse = true};
+    const struct sandbox_options foreign = {.refuse = true, .any_memory = true};
+    for (size_t i = 0; i < ARRAY_COUNT(acts); i++) {
+        int status = end_of(acts[i], NULL, 0);
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(WTERMSIG(status), SIGSYS);
+        expect_good(end_with(acts[i], &refusing));
+        status = end_with(acts[i], &foreign);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), BAD); /* it may */
+    }
+}
+
+static void *end_at_once(void *argument)
+{
+    return argument;
+}
+
+static int make_thread(void)
+{
+    pthread_t thread;
+    return pthread_create(&thread, NULL, end_at_once, NULL) == 0 && pthread_join(thread, NULL) == 0
+               ? GOOD
+               : BAD;
+}
+
+static void test_threads_but_no_processes(void **state)
+{
+    const struct sandbox_options threads = {.threads = true};
+    const struct sandbox_options refusing = {.refuse = true};
+    expect_good(end_with(make_thread, &threads));
+    int status = end_with(make_process, &threads);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSYS);
+    status = end_with(make_thread, &refusing);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), BAD);
+}
+
+static int look_at_parent_in_vain(void)
+{
+    return kill(getppid(), 0) != 0 && errno == EPERM ? GOOD : BAD;
+}
+
+static int name_and_more(void)
+{
+    if (prctl(PR_SET_NAME, "sandboxed", 0, 0, 0) != 0)
+        return BAD;
+    return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0 && errno == EPERM ? GOOD : BAD;
+}
+
+static void test_refusing(void **state)
+{
+    const struct sandbox_options refusing = {.refuse = true, .threads = true};
+    expect_good(end_with(open_things, &refusing));
+    expect_good(end_with(look_at_parent_in_vain, &refusing));
+    expect_good(end_with(name_and_more, &refusing));
+    int status = end_with(start_program, &refusing); /* what only an attacker does */
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSYS);
+}
+
 #endif
 
 int main(void)
@@ -147,6 +242,9 @@ int main(void)
         cmocka_unit_test(test_nothing_is_opened),
         cmocka_unit_test(test_files_are_out_of_reach),
         cmocka_unit_test(test_what_else_ends_the_process),
+        cmocka_unit_test(test_memory_is_not_code),
+        cmocka_unit_test(test_threads_but_no_processes),
+        cmocka_unit_test(test_refusing),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

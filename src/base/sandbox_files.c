@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "keyholder/confine_rules.h"
+#include "base/sandbox_rules.h"
 
 /* <linux/landlock.h> of Linux 6.12. */
 struct ruleset {
@@ -40,16 +40,16 @@ static uint64_t file_rights(long version)
      LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |          \
      LANDLOCK_ACCESS_FS_MAKE_REG | FILE_TRUNCATE)
 
-/* Of a module that has files of its own, somewhere. */
-#define MODULE_REFUSED \
+/* Of foreign code that has files of its own, somewhere. */
+#define NEVER_ALLOWED \
     (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK)
 
-static struct ruleset ruleset_of(const struct confinement *limits, long version)
+static struct ruleset ruleset_of(const struct sandbox_options *options, long version)
 {
     struct ruleset ruleset = {.files = file_rights(version)};
-    if (limits->module)
-        ruleset.files &= MODULE_REFUSED;
-    if (version >= 4 && !limits->network)
+    if (options->any_files)
+        ruleset.files &= NEVER_ALLOWED;
+    if (version >= 4 && !options->network)
         ruleset.network = NETWORK_ALL;
     if (version >= 6)
         ruleset.scoped = SCOPE_ALL;
@@ -75,22 +75,25 @@ static bool allow_directory(int rules, const char *directory, uint64_t rights)
     return result == 0;
 }
 
-enum status confine_restrict_files(const struct confinement *limits, struct error *error)
+enum status sandbox_restrict_files(const struct sandbox_options *options, struct error *error)
 {
     long version =
         syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (version <= 0)
+    if (version < 0 && (errno == ENOSYS || errno == EOPNOTSUPP))
         return STATUS_OK; /* not in this kernel, or not switched on: the filter of calls remains */
-    struct ruleset ruleset = ruleset_of(limits, version);
+    if (version <= 0)
+        return error_set_errno(error, STATUS_IO, errno,
+                               "a process of kmipd cannot restrict itself (Landlock)");
+    struct ruleset ruleset = ruleset_of(options, version);
     int rules = (int)syscall(SYS_landlock_create_ruleset, &ruleset, ruleset_size(version), 0);
     bool good = rules >= 0;
-    if (good && !limits->module && limits->directory != NULL)
-        good = allow_directory(rules, limits->directory, DIRECTORY_RIGHTS & ruleset.files);
+    if (good && !options->any_files && options->directory != NULL)
+        good = allow_directory(rules, options->directory, DIRECTORY_RIGHTS & ruleset.files);
     good = good && syscall(SYS_landlock_restrict_self, rules, 0) == 0;
     int reason = errno;
     if (rules >= 0)
         (void)close(rules);
     return good ? STATUS_OK
                 : error_set_errno(error, STATUS_IO, reason,
-                                  "the keyholder process cannot restrict itself (landlock)");
+                                  "a process of kmipd cannot restrict itself (Landlock)");
 }
