@@ -177,8 +177,9 @@ static enum status open_keyholder(struct daemon *daemon, struct error *error)
         .event = log_keyholder,
     };
     enum status status = keyholder_open(&options, &daemon->keyholder, error);
-    for (size_t code = KEYMANAGER_SEALED_FILE; code <= KEYMANAGER_PKCS11 && status == STATUS_OK; code++)
-        daemon->keymanagers.by_code[code] = keyholder_keymanager(daemon->keyholder, code);
+    static const enum keymanager_code codes[] = {KEYMANAGER_SEALED_FILE, KEYMANAGER_PKCS11};
+    for (size_t i = 0; i < ARRAY_COUNT(codes) && status == STATUS_OK; i++)
+        daemon->keymanagers.by_code[codes[i]] = keyholder_keymanager(daemon->keyholder, codes[i]);
     return status;
 }
 
