@@ -9,7 +9,7 @@ import sqlite3
 import struct
 import subprocess
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional
 
 from tests.chaos.load import eventually, material_of
 from tests.support.message import ask, batch_item, create
@@ -114,12 +114,16 @@ def records_at(api) -> Dict[str, str]:
 
 def make_keys(server: Server, count: int, context=None) -> Dict[str, bytes]:
     """Materials by identifier."""
-    made = []
+    return read_keys(server, create_keys(server, count, context), context)
+
+
+def create_keys(server: Server, count: int, context=None) -> List[str]:
+    made: List[str] = []
     with server.connect(context) as client:
         while len(made) < count:
             items = [create(identifier=b"%d" % number) for number in range(BATCH)]
             made += [result.succeeded().id for result in ask(client, *items).items]
-    return read_keys(server, made, context)
+    return made
 
 
 def read_keys(server: Server, identifiers, context=None) -> Dict[str, bytes]:
