@@ -5,7 +5,6 @@ back; that it is gone, or lies, loses nothing; and what it has recorded rebuilds
 import base64
 import contextlib
 import json
-import time
 import uuid
 
 import pytest
