@@ -90,6 +90,7 @@ struct kp_slot {
     char ciphertext[KP_CIPHERTEXT_MAX + 1];
     char aad[KP_AAD_LENGTH + 1];
     unsigned step; /* how often a record was written */
+    size_t before; /* what ret_wrapped held before what is being proven */
 };
 
 /* Begins a call on a slot that has none. call->done runs later, or before this returns. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Wrap, unwrap and rewrap: each is one call. */
+/* Wrap, unwrap and rewrap: each is one call, and one more to prove a ciphertext that is to be kept. */
+#include <stdio.h>
+
 #include "base/base64.h"
 #include "base/clock.h"
 #include "keymanager/keyprotect_client.h"
@@ -79,6 +81,42 @@ static void end_with(struct kp_slot *slot, size_t before, enum status made)
     kp_job_end(slot, made);
 }
 
+/* ---- Proofs ---- */
+
+/* Whether a ciphertext opens to the key of the slot. */
+static enum status read_proof(const struct kp_call *call, const struct kp_slot *slot)
+{
+    struct kp_action action;
+    enum status status = kp_call_job_status(call, STATUS_WRAP_FAILED);
+    if (status != STATUS_OK)
+        return status;
+    bool same = kp_answer_action(buffer_bytes(&call->answer), &action) &&
+                action.plaintext.data != NULL && secret_equal(&action.plaintext, &slot->key);
+    secret_free(&action.plaintext);
+    return same ? STATUS_OK : STATUS_WRAP_FAILED;
+}
+
+static void proven(struct kp_call *call, struct kp_slot *slot)
+{
+    enum status status = read_proof(call, slot);
+    if (status != STATUS_OK)
+        slot->job->ret_wrapped.size = slot->before;
+    /* A newer form is a gift: without it the key is there all the same. */
+    kp_job_end(slot, slot->job->task == KEYMANAGER_UNWRAP ? STATUS_OK : status);
+}
+
+/* The service has made what is to be the only way to a key: it opens before anybody relies on it.
+ * `before`: what ret_wrapped held without. */
+static void prove(struct kp_slot *slot, const char *ciphertext, size_t before)
+{
+    slot->before = before;
+    (void)snprintf(slot->ciphertext, sizeof(slot->ciphertext), "%s", ciphertext);
+    kp_action_init(slot, &slot->job->binding.root_key, "unwrap");
+    slot->own.write = kp_write_ciphertext;
+    slot->own.done = proven;
+    kp_call_begin(slot, &slot->own);
+}
+
 /* ---- Wrap ---- */
 
 /* The envelope key as the service wrapped it. */
@@ -131,7 +169,10 @@ static void wrapped(struct kp_call *call, struct kp_slot *slot)
         status = good ? seal(slot, &action) : STATUS_KEY_MANAGER_UNAVAILABLE;
         secret_free(&action.plaintext);
     }
-    end_with(slot, before, status);
+    if (status == STATUS_OK)
+        prove(slot, action.ciphertext, before);
+    else
+        end_with(slot, before, status);
 }
 
 static void begin_wrap(struct kp_slot *slot)
@@ -170,7 +211,7 @@ static enum status rewrap(struct kp_slot *slot, const struct kp_action *action)
                            &slot->job->ret_wrapped);
 }
 
-static enum status open_with(struct kp_slot *slot, const struct kp_action *action)
+static enum status open_with(struct kp_slot *slot, struct kp_action *action)
 {
     struct keymanager_job *job = slot->job;
     size_t before = job->ret_wrapped.size;
@@ -180,12 +221,15 @@ static enum status open_with(struct kp_slot *slot, const struct kp_action *actio
     /* The newer form is a gift: without it the key is there all the same. */
     if (status == STATUS_OK && action->ciphertext[0] != '\0' && rewrap(slot, action) != STATUS_OK)
         job->ret_wrapped.size = before;
+    if (job->ret_wrapped.size > before)
+        slot->key = secret_take(&action->plaintext); /* to prove the newer form by */
     return status;
 }
 
 static void unwrapped(struct kp_call *call, struct kp_slot *slot)
 {
     struct kp_action action;
+    size_t before = slot->job->ret_wrapped.size;
     enum status status = kp_call_job_status(call, STATUS_UNWRAP_FAILED);
     if (status == STATUS_OK) {
         bool good =
@@ -193,7 +237,10 @@ static void unwrapped(struct kp_call *call, struct kp_slot *slot)
         status = good ? open_with(slot, &action) : STATUS_KEY_MANAGER_UNAVAILABLE;
         secret_free(&action.plaintext);
     }
-    kp_job_end(slot, status);
+    if (status == STATUS_OK && slot->job->ret_wrapped.size > before)
+        prove(slot, action.ciphertext, before);
+    else
+        kp_job_end(slot, status);
 }
 
 /* ---- Rewrap ---- */

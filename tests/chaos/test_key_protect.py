@@ -337,6 +337,39 @@ def test_lies_about_keys_open_nothing(misled, service, shard):
     check_logs(misled, secrets_of(service, keys))
 
 
+def test_another_keys_ciphertext_does_not_open(misled, service):
+    """The service mixes up its answers to wraps: what was acknowledged opens, all the same."""
+    keys = make_keys(misled, 50)
+    elsewhere = json.loads(service.seen("actions/wrap")[0].body)
+    root_key = next(key for key in service.keys.values() if not key.extractable)
+    foreign = service._seal(root_key, b"\7" * 32, elsewhere)
+    acknowledged = {}
+    with lying(service, "actions/wrap", changed(**foreign)):
+        with misled.connect() as client:
+            for _ in range(5):
+                result = ask(client, create()).only()
+                if result.status == "Success":
+                    acknowledged[result.id] = None
+                else:
+                    result.failed("GeneralFailure", "CryptographicFailure")
+    recovers(misled, keys)
+    check_all(misled, acknowledged)
+
+
+def test_a_gift_that_is_none(misled, service):
+    """An unwrap under an older version brings the key under the newest one along: another's."""
+    keys = make_keys(misled, 20)
+    root_key = next(key for key in service.keys.values() if not key.extractable)
+    service.rotate(root_key)
+    said = json.loads(service.seen("actions/unwrap")[0].body)
+    foreign = service._seal(root_key, b"\7" * 32, said)
+    with lying(service, "actions/unwrap", changed(ciphertext=foreign["ciphertext"])):
+        check_all(misled, keys)
+    check_all(misled, keys)
+    misled.restart()
+    recovers(misled, keys)
+
+
 @pytest.mark.parametrize("what", ["truncated", "10 MB", "a page", "429", "503", "empty"])
 def test_no_create_is_acknowledged_that_was_not_wrapped(misled, service, what):
     keys = make_keys(misled, 50)
