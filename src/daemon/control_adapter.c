@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "daemon/commands.h"
+#include "daemon/control_root_key.h"
 #include "daemon/key_managers.h"
 #include "daemon/root_key_names.h"
 #include "upkeep/upkeep.h"
@@ -107,14 +108,28 @@ static enum status choose_root_key(struct control_call *call, struct adapter_row
     }
     status = root_key_manager(call, code, &code);
     row->key_manager = code;
-    return status == STATUS_OK ? key_managers_root_key_for(call->daemon, code, row->name,
-                                                           &row->root_key, call->error)
-                               : status;
+    if (status == STATUS_OK && code == call->daemon->api_context.local) {
+        const struct secret none = {0};
+        status = control_make_root_key(call, &none, &key);
+        row->root_key = key.id;
+    } else if (status == STATUS_OK) {
+        status = key_managers_root_key_for(call->daemon, code, row->name, &row->root_key,
+                                           call->error);
+    }
+    return status;
+}
+
+static void note_change(const struct control_call *call, struct adapter_row *row)
+{
+    row->updated = call->now;
+    (void)snprintf(row->updated_by, sizeof(row->updated_by), "%s", call->actor);
 }
 
 static enum status fill_row(struct control_call *call, const char *name, struct adapter_row *row)
 {
-    row->created = clock_now(&call->daemon->clock);
+    row->created = call->now;
+    (void)snprintf(row->created_by, sizeof(row->created_by), "%s", call->actor);
+    note_change(call, row);
     (void)snprintf(row->name, sizeof(row->name), "%s", name);
     enum status status =
         take_text(call, "description", row->description, sizeof(row->description));
@@ -382,6 +397,8 @@ enum status control_adapter_set(struct control_call *call)
     enum status status = control_find_adapter(call, "name", &row);
     if (status == STATUS_OK)
         status = take_changes(call, &row);
+    if (status == STATUS_OK)
+        note_change(call, &row);
     if (status == STATUS_OK)
         status = store_adapter_update(call->daemon->store, &row);
     if (status != STATUS_OK)

@@ -119,6 +119,7 @@ static enum status insert_row(struct control_call *call, struct certificate_row 
     if (status == STATUS_OK)
         status = uuid_make(row->created, &row->id);
     row->der = buffer_bytes(&der);
+    (void)snprintf(row->created_by, sizeof(row->created_by), "%s", call->actor);
     if (status == STATUS_OK)
         status = store_certificate_insert(call->daemon->store, row);
     buffer_free(&der);

@@ -3,6 +3,7 @@
  * keys.db, with a name and aliases; those of others are known by their identifiers. */
 #include "api/root_keys.h"
 #include "base/base64.h"
+#include "daemon/control_root_key.h"
 #include "daemon/root_key_names.h"
 #include "upkeep/upkeep.h"
 
@@ -58,8 +59,8 @@ static enum status check_name(struct control_call *call)
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-static enum status create_own(struct control_call *call, const struct secret *material,
-                              struct root_key *ret_key)
+enum status control_make_root_key(struct control_call *call, const struct secret *material,
+                                 struct root_key *ret_key)
 {
     const struct kms_key_parts parts = {0};
     struct kms_key key = {.bits = material->size > 0 ? (unsigned)material->size * 8 : 256,
@@ -105,7 +106,7 @@ static enum status create(struct control_call *call, const struct secret *materi
         status = root_key_manager(call, call->daemon->api_context.local, &code);
     if (status == STATUS_OK)
         status = code == call->daemon->api_context.local
-                     ? create_own(call, material, &key)
+                     ? control_make_root_key(call, material, &key)
                      : create_elsewhere(call, code, material, &key);
     if (status != STATUS_OK)
         return status;

@@ -107,7 +107,7 @@ static void test_json_members(void **state)
 {
     (void)state;
     struct kp_json root, value;
-    int64_t number;
+    int64_t number = 0;
     assert_true(kp_json_read(
         text("{ \"a\" : 1 , \"b\":[2,{\"a\":9}], \"d\":3,\"d\":4, \"\\u0065\":5}"), &root));
     assert_true(kp_json_member(root, "a", &value) && kp_json_integer(value, &number));
