@@ -82,7 +82,9 @@ def _warming_goal(rows):
     share = rows[0].shares["p99_us"]
     values = {name: value.median / 1000 for name, value in rows[0].values["p99_us"].items()}
     return Goal(text, f"{values['warming']:.1f} ms (round trips {values['round trip']:.1f} ms), "
-                      f"{rows[0].title}", share.median >= 1 / 1.25)
+                      f"{rows[0].title}",
+                # With few keys it is the connections' handshakes that are measured.
+                share.median >= 1 / 1.25 if rows[0].notes["keys"] >= 10_000 else None)
 
 
 def judge(measurements):
