@@ -19,7 +19,7 @@ static bool find_command(struct api_call *call, enum ipc_command_code *ret_code)
     char name[2 * API_PARAMETER_SIZE];
     (void)snprintf(name, sizeof(name), "%s%s%s", call->parameters[0],
                    call->parameters[1][0] != '\0' ? " " : "", call->parameters[1]);
-    if (ipc_find_command(name, ret_code) && ipc_commands[*ret_code].effect != IPC_LOCAL)
+    if (ipc_find_command(name, ret_code))
         return true;
     api_fail_text(call, API_NOT_FOUND_ERR, NULL, NULL,
                   "this kmipd (" KMIPD_VERSION ") has no command '%.60s'", name);

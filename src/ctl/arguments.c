@@ -215,6 +215,19 @@ static enum ctl_exit read_word(struct reading *reading, const char *word)
     return reading->has_command ? read_positional(reading, word) : read_command_word(reading, word);
 }
 
+/* Options for files of this machine that a server elsewhere has nothing to do with. */
+static enum ctl_exit check_elsewhere(const struct reading *reading)
+{
+    static const char *const here[] = {"follow", "directory"};
+    for (size_t i = 0; i < ARRAY_COUNT(here); i++)
+        if (json_object_get(reading->call->arguments, here[i]) != NULL)
+            return wrong(reading,
+                         "%s is for the files of this machine, and does not go with --url: use it "
+                         "on the server's machine",
+                         ctl_option_name(here[i]).text);
+    return CTL_GOOD;
+}
+
 /* Which server is meant must be clear, and the key of one is not for another. */
 static enum ctl_exit check_server(const struct reading *reading)
 {
@@ -227,7 +240,8 @@ static enum ctl_exit check_server(const struct reading *reading)
         return wrong(reading, "--url names another server than --state or --socket");
     if (strncmp(call->url, "https://", 8) != 0)
         return wrong(reading, "--url is https://HOST:PORT");
-    return call->key_file != NULL ? CTL_GOOD : wrong(reading, "--url needs --api-key-file FILE");
+    return call->key_file != NULL ? check_elsewhere(reading)
+                                  : wrong(reading, "--url needs --api-key-file FILE");
 }
 
 static enum ctl_exit check_complete(const struct reading *reading)

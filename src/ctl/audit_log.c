@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kmipctl audit ...: reads the audit log's files, so that it works without a server. */
-#include <inttypes.h>
+/* kmipctl audit ...: reads the audit log's files, so that it works without a server; with --url the
+ * server does. */
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "audit/audit.h"
-#include "base/hex.h"
 #include "ctl/ctl.h"
 #include "ctl/output.h"
+#include "ipc/audit_report.h"
 
 #define DEFAULT_COUNT     20
 #define FOLLOW_COUNT      1000 /* records looked at in each round of --follow */
@@ -64,21 +64,35 @@ static json_t *make_row(const json_t *record)
     return row;
 }
 
+/* `line` is the record as it is in the file; NULL: as the server sent it. */
+static void take_record(struct tail *tail, json_t *record, const struct bytes *line)
+{
+    if (tail->json && line != NULL)
+        printf("%.*s\n", (int)line->size, (const char *)line->data);
+    else if (tail->json)
+        ctl_print_json_line(stdout, record);
+    else
+        (void)json_array_append_new(tail->rows, make_row(record));
+}
+
 static bool take_line(void *context, struct bytes line)
 {
     struct tail *tail = context;
     json_error_t ignored;
-    json_t *record = json_loadb((const char *)line.data, line.size, 0, &ignored);
+    json_t *record = json_loadb((const char *)line.data, line.size, JSON_ALLOW_NUL, &ignored);
     json_int_t sequence = json_integer_value(json_object_get(record, "seq"));
     if (sequence > tail->last) {
         tail->last = sequence;
-        if (tail->json)
-            printf("%.*s\n", (int)line.size, (const char *)line.data);
-        else
-            (void)json_array_append_new(tail->rows, make_row(record));
+        take_record(tail, record, &line);
     }
     json_decref(record);
     return true;
+}
+
+static void print_rows(const json_t *rows)
+{
+    if (json_array_size(rows) > 0)
+        ctl_print_table(stdout, rows, tail_columns, ARRAY_COUNT(tail_columns));
 }
 
 static enum status print_tail(struct tail *tail, const char *directory, size_t count,
@@ -86,8 +100,8 @@ static enum status print_tail(struct tail *tail, const char *directory, size_t c
 {
     tail->rows = json_array();
     enum status status = audit_tail(directory, count, take_line, tail, error);
-    if (status == STATUS_OK && json_array_size(tail->rows) > 0)
-        ctl_print_table(stdout, tail->rows, tail_columns, ARRAY_COUNT(tail_columns));
+    if (status == STATUS_OK)
+        print_rows(tail->rows);
     json_decref(tail->rows);
     return fflush(stdout) == 0 ? status : STATUS_IO;
 }
@@ -109,16 +123,24 @@ enum ctl_exit ctl_audit_tail(const struct ctl_call *call)
     return status == STATUS_OK ? CTL_GOOD : ctl_fail(status, error_text(&error));
 }
 
+static void present_tail(const struct ctl_call *call, const json_t *result)
+{
+    size_t index;
+    json_t *record;
+    struct tail tail = {.json = call->json, .rows = json_array()};
+    const json_t *records = json_object_get(result, "records");
+    json_array_foreach((json_t *)records, index, record)
+        take_record(&tail, record, NULL);
+    print_rows(tail.rows);
+    json_decref(tail.rows);
+    if (json_is_true(json_object_get(result, "truncated")))
+        fprintf(stderr, "These are the last %zu: more have no room in one answer.\n",
+                json_array_size(records));
+}
+
 /* ---- verify ---- */
 
-/* The last record that a running server knows to be durable: the files may not end before it. */
-struct known_end {
-    bool known;
-    uint64_t sequence;
-    char chain[2 * AUDIT_HASH_SIZE + 1];
-};
-
-static void ask_end(const struct ctl_call *call, struct known_end *ret_end)
+static void ask_end(const struct ctl_call *call, struct ipc_audit_end *ret_end)
 {
     struct ctl_server *server = NULL;
     struct error error = {0};
@@ -136,69 +158,72 @@ static void ask_end(const struct ctl_call *call, struct known_end *ret_end)
     json_decref(none);
 }
 
-static enum status compare_end(const struct known_end *end, const struct audit_report *report,
-                               struct error *error)
+static long long number_of(const json_t *result, const char *name)
 {
-    char chain[2 * AUDIT_HASH_SIZE + 1];
-    hex_text(bytes_of(report->last_chain, AUDIT_HASH_SIZE), chain);
-    if (!end->known || report->last_sequence > end->sequence ||
-        (report->last_sequence == end->sequence && strcmp(chain, end->chain) == 0))
-        return STATUS_OK;
-    return error_set(error, STATUS_AUDIT_BROKEN,
-                     "the files end with record %" PRIu64 ", but the server has written record "
-                     "%" PRIu64 ": the end was cut off or changed",
-                     report->last_sequence, end->sequence);
+    return json_integer_value(json_object_get(result, name));
 }
 
-static void print_report(const struct ctl_call *call, const struct audit_report *report,
-                         enum status status, const struct known_end *end, const char *text)
+static void print_whole(const json_t *result)
 {
-    char chain[2 * AUDIT_HASH_SIZE + 1];
-    hex_text(bytes_of(report->last_chain, AUDIT_HASH_SIZE), chain);
-    if (call->json) {
-        json_t *result = json_pack(
-            "{s:b, s:I, s:I, s:I, s:I, s:s, s:b, s:b}", "whole", status == STATUS_OK, "records",
-            (json_int_t)report->records, "files", (json_int_t)report->files, "first",
-            (json_int_t)report->first_sequence, "last", (json_int_t)report->last_sequence,
-            "last_chain", chain, "incomplete_tail", report->incomplete_tail, "end_compared",
-            end->known);
-        if (status != STATUS_OK) {
-            (void)json_object_set_new(result, "broken", json_string(text));
-            (void)json_object_set_new(result, "broken_record",
-                                      json_integer((json_int_t)report->broken_sequence));
-        }
-        ctl_print_json(stdout, result);
-        json_decref(result);
-        return;
-    }
-    if (status != STATUS_OK)
-        return;
-    printf("The audit log is whole: %" PRIu64 " records in %" PRIu64 " files, from %" PRIu64
-           " to %" PRIu64 ".\n",
-           report->records, report->files, report->first_sequence, report->last_sequence);
-    printf("Chain value of the last record: %s\n", chain);
-    if (report->incomplete_tail)
+    const char *chain = json_string_value(json_object_get(result, "last_chain"));
+    printf("The audit log is whole: %lld records in %lld files, from %lld to %lld.\n",
+           number_of(result, "records"), number_of(result, "files"), number_of(result, "first"),
+           number_of(result, "last"));
+    printf("Chain value of the last record: %s\n", chain != NULL ? chain : "");
+    if (json_is_true(json_object_get(result, "incomplete_tail")))
         puts("The last line is incomplete: a write was cut short before it was acknowledged.");
-    if (!end->known)
+    if (!json_is_true(json_object_get(result, "end_compared")))
         puts("No running server was asked whether records are missing at the end.");
+}
+
+/* AUDIT_BROKEN when that is what was found. */
+static enum status present_report(const struct ctl_call *call, const json_t *result,
+                                  struct error *error)
+{
+    const char *broken = json_string_value(json_object_get(result, "broken"));
+    bool whole = json_is_true(json_object_get(result, "whole"));
+    if (call->json)
+        ctl_print_json(stdout, result);
+    else if (whole)
+        print_whole(result);
+    return whole ? STATUS_OK
+                 : error_set(error, STATUS_AUDIT_BROKEN, "%s",
+                             broken != NULL ? broken : "the server does not say what is broken");
+}
+
+static enum status verify_here(const struct ctl_call *call, const char *directory,
+                               struct error *error)
+{
+    struct ipc_audit_end end = {0};
+    json_t *result = json_object();
+    if (ctl_text(call, "directory") == NULL)
+        ask_end(call, &end);
+    enum status status = ipc_verify_audit(directory, &end, result, error);
+    if (status == STATUS_OK)
+        status = present_report(call, result, error);
+    json_decref(result);
+    return status;
 }
 
 enum ctl_exit ctl_audit_verify(const struct ctl_call *call)
 {
     char directory[4096];
     struct error error = {0};
-    struct audit_report report = {0};
-    struct known_end end = {0};
     if (!find_directory(call, directory, sizeof(directory)))
         return ctl_fail(STATUS_INVALID_ARGUMENT, "the path of the directory is too long");
-    if (ctl_text(call, "directory") == NULL)
-        ask_end(call, &end);
-    enum status status = audit_verify(directory, &report, &error);
-    if (status == STATUS_OK)
-        status = compare_end(&end, &report, &error);
-    if (status == STATUS_OK || status == STATUS_AUDIT_BROKEN)
-        print_report(call, &report, status, &end, error_text(&error));
+    enum status status = verify_here(call, directory, &error);
     if (status != STATUS_OK)
         return ctl_fail(status, error_text(&error));
     return fflush(stdout) == 0 ? CTL_GOOD : CTL_FAILED;
+}
+
+/* ---- Of a server elsewhere ---- */
+
+enum status ctl_present_audit(const struct ctl_call *call, const json_t *result,
+                              struct error *error)
+{
+    if (call->command == IPC_audit_verify)
+        return present_report(call, result, error);
+    present_tail(call, result);
+    return STATUS_OK;
 }

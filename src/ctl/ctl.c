@@ -102,10 +102,11 @@ static enum status read_refusal(unsigned code, const json_t *body, struct error 
 }
 
 /* Making a root key or counting objects takes a moment, a stopped machine longer; a rebuild goes
- * through everything that a key manager has. */
+ * through everything that a key manager has, a verification through the whole audit log. */
 static int patience(enum ipc_command_code command)
 {
-    return command == IPC_adapter_rebuild ? LONG_MILLISECONDS : ANSWER_MILLISECONDS;
+    bool is_long = command == IPC_adapter_rebuild || command == IPC_audit_verify;
+    return is_long ? LONG_MILLISECONDS : ANSWER_MILLISECONDS;
 }
 
 enum status ctl_request(struct ctl_server *server, enum ipc_command_code command,
@@ -210,8 +211,11 @@ static enum ctl_exit run_remote(struct ctl_call *call)
     return CTL_FAILED;
 }
 
+/* The audit log of this machine is read here, whether a server runs or not. */
 static enum ctl_exit run(struct ctl_call *call)
 {
+    if (call->url != NULL)
+        return run_remote(call);
     switch (call->command) {
     case IPC_audit_tail:
         return ctl_audit_tail(call);

@@ -51,9 +51,14 @@ enum status ctl_present(const struct ctl_call *call, struct ctl_server *server,
 enum status ctl_watch(struct ctl_server *server, const json_t *adapters, struct error *error)
     MUST_USE;
 
-/* ---- Commands that need no server (audit_log.c) ---- */
+/* ---- The audit log (audit_log.c) ---- */
 
+/* Of this machine: no server need run. */
 enum ctl_exit ctl_audit_tail(const struct ctl_call *call);
 enum ctl_exit ctl_audit_verify(const struct ctl_call *call);
+
+/* What a server elsewhere answered to either. AUDIT_BROKEN when it says so. */
+enum status ctl_present_audit(const struct ctl_call *call, const json_t *result,
+                              struct error *error) MUST_USE;
 
 #endif

@@ -209,6 +209,8 @@ static void print_member(FILE *file, const char *key, const json_t *value, int i
 {
     char text[CELL_MAX], cell[CELL_MAX];
     format_key(key, text);
+    if (json_is_object(value) && json_object_size(value) == 0)
+        return;
     fprintf(file, "%*s", indent, "");
     if (json_is_object(value)) {
         fprintf(file, "%s\n", text);
@@ -241,5 +243,11 @@ void ctl_print_members(FILE *file, const json_t *object)
 void ctl_print_json(FILE *file, const json_t *value)
 {
     (void)json_dumpf(value, file, JSON_INDENT(2));
+    fputc('\n', file);
+}
+
+void ctl_print_json_line(FILE *file, const json_t *value)
+{
+    (void)json_dumpf(value, file, JSON_COMPACT);
     fputc('\n', file);
 }

@@ -21,11 +21,14 @@ void ctl_print_table(FILE *file, const json_t *rows, const struct ctl_column *co
 
 /*
  * Prints an object's members, a line each, in their order: "root_key" becomes "Root key:". Objects
- * inside are indented; arrays have their elements one below the other.
+ * inside are indented, and left out where nothing is in them; arrays have their elements one below
+ * the other.
  */
 void ctl_print_members(FILE *file, const json_t *object);
 
 /* A JSON text, indented, with its newline. */
 void ctl_print_json(FILE *file, const json_t *value);
+/* The same in one line, as in the audit log. */
+void ctl_print_json_line(FILE *file, const json_t *value);
 
 #endif

@@ -288,12 +288,19 @@ static enum status wait_for_rewrap(struct ctl_server *server, const json_t *resu
     return status;
 }
 
+static bool is_of_audit_log(enum ipc_command_code command)
+{
+    return command == IPC_audit_tail || command == IPC_audit_verify;
+}
+
 enum status ctl_present(const struct ctl_call *call, struct ctl_server *server,
                         const json_t *result, struct error *error)
 {
     enum status status = write_files(call, result, error);
     if (status != STATUS_OK)
         return status;
+    if (is_of_audit_log(call->command))
+        return ctl_present_audit(call, result, error);
     if (call->json)
         ctl_print_json(stdout, result);
     else if (listings[call->command].member != NULL)

@@ -112,7 +112,7 @@ static CURLcode perform(struct https_server *server, const struct exchange *exch
     if (result == CURLE_OK) {
         (void)curl_easy_getinfo(server->curl, CURLINFO_RESPONSE_CODE, &code);
         *ret_code = (unsigned)code;
-        *ret_body = json_loadb((const char *)answer.data, answer.size, 0, NULL);
+        *ret_body = json_loadb((const char *)answer.data, answer.size, JSON_ALLOW_NUL, NULL);
     }
     buffer_free(&answer);
     free_headers(headers);

@@ -72,7 +72,8 @@ static void read_answer(const json_t *answer, unsigned *ret_code, json_t **ret_b
     const json_t *body = json_object_get(answer, "body");
     *ret_code = (unsigned)json_integer_value(json_object_get(answer, "status"));
     *ret_body = json_is_string(body)
-                    ? json_loadb(json_string_value(body), json_string_length(body), 0, NULL)
+                    ? json_loadb(json_string_value(body), json_string_length(body), JSON_ALLOW_NUL,
+                                 NULL)
                     : NULL;
 }
 

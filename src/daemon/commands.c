@@ -6,11 +6,7 @@
 #include "base/hex.h"
 
 static control_handler *const handlers[IPC_COMMAND_COUNT] = {
-#define CONTROL_HANDLER_READS(function)   function
-#define CONTROL_HANDLER_CHANGES(function) function
-#define CONTROL_HANDLER_LOCAL(function)   NULL
-#define COMMAND(group, name, words, effect, role, text) \
-    CONTROL_HANDLER_##effect(control_##group##_##name),
+#define COMMAND(group, name, words, effect, role, text) control_##group##_##name,
 #include "control.def"
 };
 
@@ -94,9 +90,6 @@ enum status commands_run(void *context, struct api_command *command)
                                 .arguments = command->arguments,
                                 .result = command->result,
                                 .error = command->error};
-    if (handlers[command->code] == NULL)
-        return error_set(command->error, STATUS_NOT_FOUND, "%s is for kmipctl alone",
-                         ipc_commands[command->code].name);
     enum status status = handlers[command->code](&call);
     memcpy(command->adapter, call.adapter, sizeof(command->adapter));
     memcpy(command->subject, call.subject, sizeof(command->subject));

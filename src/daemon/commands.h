@@ -28,13 +28,9 @@ struct control_call {
     char detail[256];
 };
 
-/* The handler of each command that goes to the server. */
+/* The handler of each command. */
 typedef enum status control_handler(struct control_call *call);
-#define CONTROL_DECLARE_READS(function)   control_handler function;
-#define CONTROL_DECLARE_CHANGES(function) control_handler function;
-#define CONTROL_DECLARE_LOCAL(function)
-#define COMMAND(group, name, words, effect, role, text) \
-    CONTROL_DECLARE_##effect(control_##group##_##name)
+#define COMMAND(group, name, words, effect, role, text) control_handler control_##group##_##name;
 #include "control.def"
 
 /* Texts and numbers of arguments; NULL and `otherwise` where one was not given. */

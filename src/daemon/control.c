@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "daemon/control_message.h"
 #include "ipc/ipc.h"
 
 /* Whoever connects is root or this user: the limits are against mistakes. */
@@ -35,93 +36,6 @@ struct connection {
     struct ipc_peer peer;
     char who[128];
 };
-
-/* ---- Requests ---- */
-
-static const struct {
-    const char *name;
-    enum api_method method;
-} methods[] = {
-    {"HEAD", API_HEAD}, {"GET", API_GET},     {"POST", API_POST},
-    {"PUT", API_PUT},   {"PATCH", API_PATCH}, {"DELETE", API_DELETE},
-};
-
-static enum api_method method_of(const json_t *message)
-{
-    const char *name = json_string_value(json_object_get(message, "method"));
-    for (size_t i = 0; i < ARRAY_COUNT(methods) && name != NULL; i++)
-        if (strcmp(methods[i].name, name) == 0)
-            return methods[i].method;
-    return API_OTHER;
-}
-
-static struct bytes text_of(const json_t *object, const char *name)
-{
-    const json_t *value = json_object_get(object, name);
-    return json_is_string(value) ? bytes_of(json_string_value(value), json_string_length(value))
-                                 : bytes_of(NULL, 0);
-}
-
-/* Headers are sent in lower case by kmipctl; people who write them by hand are told so. */
-static bool read_request(const struct connection *connection, const json_t *message,
-                         struct api_request *ret_request)
-{
-    const json_t *headers = json_object_get(message, "headers");
-    struct bytes path = text_of(message, "path");
-    const uint8_t *mark = path.size > 0 ? memchr(path.data, '?', path.size) : NULL;
-    size_t length = mark != NULL ? (size_t)(mark - path.data) : path.size;
-    *ret_request = (struct api_request){
-        .method = method_of(message),
-        .path = bytes_of(path.data, length),
-        .query = mark != NULL ? bytes_of(mark + 1, path.size - length - 1) : bytes_of(NULL, 0),
-        .instance = text_of(headers, "bluemix-instance"),
-        .correlation = text_of(headers, "correlation-id"),
-        .key_ring = text_of(headers, "x-kms-key-ring"),
-        .prefer = text_of(headers, "prefer"),
-        .accept = text_of(headers, "accept"),
-        .content_type = text_of(headers, "content-type"),
-        .body = text_of(message, "body"),
-        .peer = bytes_of_text(connection->who),
-        .local = true,
-    };
-    return path.size > 0 && ret_request->method != API_OTHER;
-}
-
-static json_t *make_answer(const struct api_response *response)
-{
-    json_t *answer = json_object(), *headers = json_object();
-    (void)json_object_set_new(answer, "status", json_integer(response->status));
-    (void)json_object_set_new(answer, "headers", headers);
-    if (response->content_type != NULL) {
-        (void)json_object_set_new(headers, "content-type", json_string(response->content_type));
-        (void)json_object_set_new(
-            answer, "body",
-            json_stringn((const char *)response->body.data, response->body.size));
-    }
-    if (response->correlation[0] != '\0')
-        (void)json_object_set_new(headers, "correlation-id", json_string(response->correlation));
-    if (response->key_total >= 0)
-        (void)json_object_set_new(headers, "key-total", json_integer(response->key_total));
-    if (response->retry_after > 0)
-        (void)json_object_set_new(headers, "retry-after", json_integer(response->retry_after));
-    return answer;
-}
-
-/* MALFORMED: it is no request, and the connection ends. */
-static enum status answer(struct connection *connection, const json_t *message)
-{
-    struct api_request request;
-    struct api_response response = {.key_total = -1};
-    if (!read_request(connection, message, &request))
-        return STATUS_MALFORMED;
-    buffer_init(&response.body, API_RESPONSE_MAX);
-    api_handle(connection->control->daemon->api, &request, &response);
-    json_t *reply = make_answer(&response);
-    enum status status = ipc_send(connection->socket, reply, ANSWER_MILLISECONDS);
-    json_decref(reply);
-    buffer_free(&response.body);
-    return status;
-}
 
 /* ---- Connections ---- */
 
@@ -156,6 +70,18 @@ static void refuse(const struct connection *connection)
     if (refusal == NULL || ipc_send(connection->socket, refusal, ANSWER_MILLISECONDS) != STATUS_OK)
         log_debug("control refusal could not be sent");
     json_decref(refusal);
+}
+
+/* MALFORMED: it is no request, and the connection ends. */
+static enum status answer(struct connection *connection, const json_t *message)
+{
+    json_t *reply = NULL;
+    enum status status =
+        control_answer(connection->control->daemon->api, connection->who, message, &reply);
+    if (status == STATUS_OK)
+        status = ipc_send(connection->socket, reply, ANSWER_MILLISECONDS);
+    json_decref(reply);
+    return status;
 }
 
 /* Waits for the next request: CLOSED when the daemon stops, TIMED_OUT when none comes. */

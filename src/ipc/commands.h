@@ -14,7 +14,7 @@ enum ipc_command_code {
     IPC_COMMAND_COUNT
 };
 
-enum ipc_effect { IPC_READS, IPC_CHANGES, IPC_LOCAL };
+enum ipc_effect { IPC_READS, IPC_CHANGES };
 enum ipc_role { IPC_READER, IPC_ADAPTER_MANAGER, IPC_MANAGER, IPC_ADMINISTRATOR };
 enum ipc_argument_type { IPC_TEXT, IPC_NUMBER, IPC_FLAG, IPC_LIST };
 enum ipc_place {

@@ -636,11 +636,46 @@ def admin_link_inputs() -> Inputs:
     yield "cut", frame(5, request)[:-3]
 
 
+# ---- The control socket
+
+
+def control_message(path: str, body: str = "", method: str = "POST", **headers: str) -> bytes:
+    import json
+
+    message = {"method": method, "path": path, "body": body, "headers": headers}
+    return json.dumps(message).encode() + b"\0"
+
+
+def control_inputs() -> Inputs:
+    commands = "/api/v2/kmipd"
+    resource = {"type": "application/vnd.ibm.kms.key+json", "name": "fuzz", "extractable": False}
+    yield "status", control_message(f"{commands}/status") + control_message(
+        f"{commands}/status", "{}"
+    )
+    yield "adapters", control_message(f"{commands}/adapter/show", '{"name":"default"}') + (
+        control_message(f"{commands}/adapter/create", '{"name":"one","description":"\\u00e4"}')
+    )
+    yield "objects", control_message(f"{commands}/object/list", '{"limit":5,"after":1}') + (
+        control_message(f"{commands}/object/find", '{"attribute":["x-Product=a"],"limit":1}')
+    )
+    yield "audit", control_message(f"{commands}/audit/tail", '{"count":20}') + control_message(
+        f"{commands}/audit/verify", "{}"
+    )
+    yield "keys", control_message("/api/v2/keys", envelope("key", resource)) + control_message(
+        "/api/v2/keys?limit=1&offset=0", method="GET", accept="application/json"
+    )
+    yield "head", control_message("/api/v2/keys", method="HEAD", prefer="return=minimal")
+    yield "wrong", b'{"path":1}\0[]\0{"method":"GET","method":"GET"}\0' + control_message(
+        f"{commands}/adapter/show", '{"name":"a\\u0000"}'
+    )
+
+
 TARGETS = {
     "admin_link": admin_link_inputs,
     "api_request": api_request_inputs,
     "audit_line": audit_line_inputs,
     "audit_log": audit_log_inputs,
+    "control": control_inputs,
     "keyprotect": keyprotect_inputs,
     "keyholder": keyholder_inputs,
     "message": message_inputs,

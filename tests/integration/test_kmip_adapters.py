@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The KMIP adapters of the administration API, and kmipctl by both of its ways."""
 
+import json
 import os
 import re
 import subprocess
@@ -325,6 +326,64 @@ def test_service_ids_by_both_ways(kmipctl):
     kmipctl("service-id", "revoke", name, "Reader", "--key-ring", "default")
     assert name in kmipctl("service-id", "list").stdout
     kmipctl("service-id", "delete", name, "--yes")
+
+
+def test_the_audit_log_by_both_ways(server, api, kmipctl):
+    name = f"logged-{uuid.uuid4().hex[:8]}"
+    kmipctl("root-key", "create", "--name", name)
+
+    def tail(run):
+        text = run("audit", "tail", "--count", "500", "--json").stdout
+        return [json.loads(line) for line in text.splitlines()]
+
+    here = tail(server.ctl)
+    records = {record["seq"]: record for record in tail(kmipctl)}
+    common = [record for record in here if record["seq"] in records]
+    assert common and all(record == records[record["seq"]] for record in common)
+    assert any(record.get("object") == name for record in common)
+    assert "root-key create" in kmipctl("audit", "tail").stdout
+    assert len(kmipctl("audit", "tail", "--count", "1", "--json").stdout.splitlines()) == 1
+    report = json.loads(kmipctl("audit", "verify", "--json").stdout)
+    assert report["whole"] and report["end_compared"]
+    assert report["last"] >= here[-1]["seq"] and len(report["last_chain"]) == 64
+    assert "whole" in kmipctl("audit", "verify").stdout
+
+
+def elsewhere(server, api, api_key, tmp_path, *arguments):
+    """kmipctl over HTTPS with an API key of its own."""
+    key = tmp_path / "its-key"
+    key.write_text(api_key + "\n")
+    key.chmod(0o600)
+    way = ("--url", api.url, "--api-key-file", key, "--ca-file", server.ca)
+    return subprocess.run([program("kmipctl"), *map(str, way), *map(str, arguments)],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True, timeout=90)  # fmt: skip
+
+
+@pytest.mark.parametrize("role, code", [("Reader", 1), ("Manager", 0), ("Administrator", 0)])
+def test_who_sees_the_audit_log(server, api, tmp_path, role, code):
+    name = f"auditor-{uuid.uuid4().hex[:8]}"
+    server.ctl("service-id", "create", name)
+    server.ctl("service-id", "grant", name, role)
+    api_key = server.ctl("api-key", "create", name, "one").stdout.strip()
+    for command in ("tail", "verify"):
+        done = elsewhere(server, api, api_key, tmp_path, "audit", command)
+        assert done.returncode == code, done.stderr
+        assert bool(done.stdout) == (code == 0)
+
+
+@pytest.mark.parametrize(
+    "arguments, code, said",
+    [
+        (("tail", "--follow"), 2, "--follow is for the files of this machine"),
+        (("tail", "--directory", "/tmp"), 2, "--directory is for the files of this machine"),
+        (("verify", "--directory", "/tmp"), 2, "--directory is for the files of this machine"),
+        (("tail", "--count", "1001"), 1, "at most 1000"),
+    ],
+)
+def test_what_is_not_done_elsewhere(server, api, tmp_path, arguments, code, said):
+    done = elsewhere(server, api, api.api_key, tmp_path, "audit", *arguments)
+    assert done.returncode == code and said in done.stderr and done.stdout == ""
 
 
 def test_who_is_not_let_in(server, api, tmp_path):

@@ -184,6 +184,7 @@ def test_status(kmipd):
     assert (status["address"], status["port"]) == (kmipd.host, kmipd.port)
     assert status["process"] == kmipd.process.pid
     assert status["store"]["health"] == status["audit"]["health"] == "well"
+    assert "Upkeep" not in kmipd.ctl("status").stdout  # nothing is rewrapped
     certificate = x509.load_pem_x509_certificate((kmipd.state / "server.pem").read_bytes())
     assert (
         status["certificate"]["sha256"].replace(":", "").lower()
