@@ -31,28 +31,6 @@
 #define MILLISECONDS   10000
 #define INPUTS_BETWEEN 500 /* then all is made anew */
 
-/* In the daemon's place. */
-static enum status run_command(void *context, struct api_command *command)
-{
-    struct error error = {0};
-    (void)context;
-    REQUIRE(command->code < IPC_COMMAND_COUNT);
-    REQUIRE(ipc_check_arguments(command->code, command->arguments, &error) == STATUS_OK);
-    REQUIRE(json_object_set(command->result, "arguments", (json_t *)command->arguments) == 0);
-    return STATUS_OK;
-}
-
-static const struct api_commands commands = {.run = run_command};
-
-static void open_bench(struct api_bench *bench)
-{
-    struct error error = {0};
-    api_bench_open(bench);
-    bench->context.commands = &commands;
-    api_close(bench->api);
-    REQUIRE(api_open(&bench->context, &bench->api, &error) == STATUS_OK);
-}
-
 /* OpenSSL keeps its generators in its secure heap, where the leak checker does not look, and would
  * take what they own for lost. */
 static void make_generators(void)
@@ -145,7 +123,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     made = true;
     if (inputs++ == 0)
-        open_bench(&bench);
+        api_bench_open(&bench);
     for (int i = 0; i < MESSAGES_MAX && input.size > 0; i++) {
         struct bytes text = take_message(&input);
         if (text.size <= MESSAGE_SIZE)
