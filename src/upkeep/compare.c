@@ -6,8 +6,11 @@
  * Ours are read before theirs are listed, so that a record we know of was there when the listing
  * began. One that is missing from it all the same is asked for once more, since a listing that comes
  * in pages may slip while others delete: an object is withdrawn only when its record is known to be
- * gone. Records of objects that we do not have are none of our business: they may be another
- * server's, or newer than the backup this store was restored from.
+ * gone. A record that has been replaced is asked for right before we delete it: one that is gone by
+ * then was deleted by somebody who meant the object. What was left behind before this process began
+ * may have been deleted by the one before, and tells nothing. Records of objects that we do not
+ * have are none of our business: they may be another server's, or newer than the backup this store
+ * was restored from.
  */
 #include <stdlib.h>
 
@@ -259,7 +262,21 @@ static enum status read_record(struct comparison *comparison, const struct liste
     return status;
 }
 
-/* Another record of the object that is in service takes the place of the one that is missing. */
+/* Exactly: those gathered may not be all. What is not known may be. */
+static bool is_left(const struct keeper *keeper, const struct uuid *record)
+{
+    struct record_left after = {.key_manager = (uint32_t)keeper->code, .record = *record};
+    struct record_left left;
+    size_t count = 0;
+    for (size_t i = UUID_SIZE; i > 0 && after.record.bytes[i - 1]-- == 0; i--)
+        continue; /* the one before */
+    return store_records_left(keeper->session, &after, 1, &left, &count) != STATUS_OK ||
+           (count > 0 && left.key_manager == after.key_manager &&
+            uuid_equal(&left.record, record));
+}
+
+/* Another record of the object that is in service, and was not left behind by us, takes the place
+ * of the one that is missing. */
 static bool adopt(struct comparison *comparison, struct record_row *row)
 {
     struct keeper *keeper = comparison->keeper;
@@ -267,7 +284,8 @@ static bool adopt(struct comparison *comparison, struct record_row *row)
          is_of(comparison, i, &row->object); i++) {
         struct core_record record;
         struct buffer bytes;
-        if (comparison->theirs[i].state != ROOT_KEY_ACTIVE)
+        if (comparison->theirs[i].state != ROOT_KEY_ACTIVE ||
+            is_left(keeper, &comparison->theirs[i].record))
             continue;
         enum status status = read_record(comparison, &comparison->theirs[i], &bytes, &record);
         struct record_row adopted = *row;
@@ -286,18 +304,22 @@ static bool adopt(struct comparison *comparison, struct record_row *row)
     return false;
 }
 
+enum status keeper_ask(struct keymanager *keymanager, const struct uuid *record)
+{
+    struct buffer bytes;
+    buffer_init(&bytes, KEYMANAGER_RECORD_MAX);
+    enum status status = keymanager_record_get(keymanager, record, &bytes, NULL);
+    buffer_free(&bytes);
+    return status;
+}
+
 static bool is_gone(struct comparison *comparison, const struct record_row *row)
 {
     if (comparison->missing_count > ASK_EACH) { /* it was listed again */
         const struct listed *listed = find_listed(comparison, row);
         return listed == NULL || listed->state == ROOT_KEY_DESTROYED;
     }
-    struct buffer bytes;
-    buffer_init(&bytes, KEYMANAGER_RECORD_MAX);
-    enum status status =
-        keymanager_record_get(comparison->keeper->keymanager, &row->record, &bytes, NULL);
-    buffer_free(&bytes);
-    return status == STATUS_NOT_FOUND;
+    return keeper_ask(comparison->keeper->keymanager, &row->record) == STATUS_NOT_FOUND;
 }
 
 static enum status handle_missing(struct comparison *comparison)
@@ -349,26 +371,6 @@ static size_t find_left(const struct comparison *comparison, const struct uuid *
     return found ? low : comparison->left_count;
 }
 
-static enum status delete_left(struct comparison *comparison)
-{
-    struct keeper *keeper = comparison->keeper;
-    enum status status = STATUS_OK;
-    for (size_t i = 0; i < comparison->left_count; i++) {
-        const struct record_left *left = &comparison->left[i];
-        if (status == STATUS_KEY_MANAGER_UNAVAILABLE || !goes_on(comparison, i))
-            break;
-        if (comparison->left_kept[i])
-            continue;
-        status = keymanager_record_delete(keeper->keymanager, &left->record, NULL);
-        if (status == STATUS_OK)
-            status = store_record_left_remove(keeper->upkeep->store, left);
-        keeper->left_more = keeper->left_more && status == STATUS_OK; /* else not at once */
-    }
-    return status;
-}
-
-/* ---- What is there too much ---- */
-
 static const struct record_row *find_ours(const struct comparison *comparison,
                                           const struct uuid *object)
 {
@@ -384,6 +386,109 @@ static const struct record_row *find_ours(const struct comparison *comparison,
     bool found = low < comparison->our_count && uuid_equal(&comparison->ours[low].object, object);
     return found ? &comparison->ours[low] : NULL;
 }
+
+static int compare_replaced(const void *left, const void *right)
+{
+    const struct replaced *a = left;
+    const struct replaced *b = right;
+    return memcmp(a->record.bytes, b->record.bytes, UUID_SIZE);
+}
+
+/* Without memory it is deleted as one of which nothing is known. */
+void keeper_replaced(struct keeper *keeper, const struct record_row *former)
+{
+    void *array = keeper->replaced;
+    if (former->key_manager != (uint32_t)keeper->code ||
+        !grow(&array, &keeper->replaced_capacity, keeper->replaced_count,
+              sizeof(*keeper->replaced)))
+        return;
+    keeper->replaced = array;
+    keeper->replaced[keeper->replaced_count++] =
+        (struct replaced){.record = former->record, .object = former->object};
+}
+
+static struct replaced *find_replaced(const struct keeper *keeper, const struct uuid *record)
+{
+    const struct replaced key = {.record = *record};
+    return keeper->replaced_count == 0
+               ? NULL
+               : bsearch(&key, keeper->replaced, keeper->replaced_count,
+                         sizeof(*keeper->replaced), compare_replaced);
+}
+
+static void forget_settled(struct keeper *keeper)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < keeper->replaced_count; i++)
+        if (!keeper->replaced[i].settled)
+            keeper->replaced[kept++] = keeper->replaced[i];
+    keeper->replaced_count = kept;
+}
+
+/* Somebody deleted it after another had taken its place: it is the object's again, as in
+ * compare_left(). OK: it is, or there is no object to withdraw (any more). */
+static enum status withdraw_replaced(struct comparison *comparison,
+                                     const struct replaced *replaced, bool *ret_kept)
+{
+    const struct record_row *row = find_ours(comparison, &replaced->object);
+    size_t count = comparison->withdrawn_count;
+    if (row == NULL || row->withdrawn || !is_current(comparison->keeper, row))
+        return STATUS_OK;
+    withdraw(comparison, (size_t)(row - comparison->ours), "deleted");
+    if (comparison->withdrawn_count == count)
+        return STATUS_NO_MEMORY;
+    comparison->withdrawn[count].record = replaced->record;
+    note_withdrawn(comparison, &comparison->withdrawn[count]);
+    *ret_kept = row->withdrawn;
+    return row->withdrawn ? STATUS_OK : STATUS_STORE_FAILED;
+}
+
+/* Whether somebody deleted it is asked right before it is deleted: afterwards nobody can tell. */
+static enum status ask_replaced(struct comparison *comparison, size_t i)
+{
+    struct keeper *keeper = comparison->keeper;
+    struct replaced *replaced = find_replaced(keeper, &comparison->left[i].record);
+    if (replaced == NULL)
+        return STATUS_OK;
+    enum status status = STATUS_OK;
+    if (!comparison->left_kept[i])
+        status = keeper_ask(keeper->keymanager, &replaced->record);
+    if (status == STATUS_NOT_FOUND)
+        status = withdraw_replaced(comparison, replaced, &comparison->left_kept[i]);
+    replaced->settled = status == STATUS_OK;
+    return status;
+}
+
+static enum status delete_one_left(struct comparison *comparison, size_t i)
+{
+    struct keeper *keeper = comparison->keeper;
+    const struct record_left *left = &comparison->left[i];
+    enum status status = ask_replaced(comparison, i);
+    if (status != STATUS_OK || comparison->left_kept[i])
+        return status;
+    status = keymanager_record_delete(keeper->keymanager, &left->record, NULL);
+    return status != STATUS_OK ? status
+                               : store_record_left_remove(keeper->upkeep->store, left);
+}
+
+static enum status delete_left(struct comparison *comparison)
+{
+    struct keeper *keeper = comparison->keeper;
+    enum status status = STATUS_OK;
+    if (keeper->replaced_count > 0)
+        qsort(keeper->replaced, keeper->replaced_count, sizeof(*keeper->replaced),
+              compare_replaced);
+    for (size_t i = 0; i < comparison->left_count; i++) {
+        if (status == STATUS_KEY_MANAGER_UNAVAILABLE || !goes_on(comparison, i))
+            break;
+        status = delete_one_left(comparison, i);
+        keeper->left_more = keeper->left_more && status == STATUS_OK; /* else not at once */
+    }
+    forget_settled(keeper);
+    return status;
+}
+
+/* ---- What is there too much ---- */
 
 static bool exists(const struct keeper *keeper, const struct uuid *object)
 {

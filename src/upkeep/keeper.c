@@ -91,6 +91,7 @@ static void keeper_free(struct keeper *keeper)
 {
     store_session_close(keeper->session);
     free(keeper->adapters.rows);
+    free(keeper->replaced);
     free(keeper);
 }
 

@@ -4,6 +4,14 @@
 
 #include "upkeep/inside.h"
 
+/* A record that another has taken the place of, and that nobody here has tried to delete yet: who
+ * finds it deleted knows that it was somebody else. */
+struct replaced {
+    struct uuid record; /* first: they are sorted by it */
+    struct uuid object;
+    bool settled;
+};
+
 struct keeper {
     struct upkeep *upkeep;
     enum keymanager_code code;
@@ -19,6 +27,9 @@ struct keeper {
     bool may_replace;      /* records were compared just now */
     bool wants_to_replace; /* records that are there */
     bool left_more;        /* records are left behind beyond those just deleted */
+    struct replaced *replaced;
+    size_t replaced_count;
+    size_t replaced_capacity;
 };
 
 /* Looks at the root keys that are due; returns when the next is (monotonic milliseconds). */
@@ -33,6 +44,12 @@ bool keeper_records_adapter(const struct keeper *keeper, const struct adapter_ro
 
 /* Compares the key manager's records with ours. Any failure: it is to be tried again soon. */
 enum status keeper_compare(struct keeper *keeper) MUST_USE;
+
+/* Asks for a record: OK, or NOT_FOUND when it was deleted; else it is not known. */
+enum status keeper_ask(struct keymanager *keymanager, const struct uuid *record) MUST_USE;
+
+/* This row's record was replaced just now. */
+void keeper_replaced(struct keeper *keeper, const struct record_row *former);
 
 /* Deletes the record of a row, and then the row. */
 enum status keeper_delete_record(const struct keeper *keeper, const struct record_row *row)

@@ -6,7 +6,10 @@
  * under the same name is put once only, and what is older than what we have is deleted.
  *
  * A record takes the place of another only right after a comparison: else one that an administrator
- * has just taken out of service might be replaced by one that is not, before that was seen.
+ * has just taken out of service might be replaced by one that is not, before that was seen. One that
+ * was deleted since the comparison is found before the row follows: then the new record is left
+ * behind, and the next comparison withdraws the object. What is deleted or disabled after that is
+ * found before the former record is deleted (compare.c).
  */
 #include <errno.h>
 #include <semaphore.h>
@@ -181,6 +184,83 @@ static bool prepare(struct put *put)
     return true;
 }
 
+static bool is_put(const struct put *put)
+{
+    return put->job.done != NULL && put->job.status == STATUS_OK;
+}
+
+static bool replaces(const struct put *put)
+{
+    return has_record(&put->row) && !uuid_equal(&put->row.record, &put->job.record_id);
+}
+
+static enum status ask_former(const struct put *put)
+{
+    struct keymanager *keymanager = keymanagers_get(put->page->keeper->upkeep->keymanagers,
+                                                    (enum keymanager_code)put->row.key_manager);
+    /* One that is not configured any more is nobody's to ask. */
+    return keymanager != NULL ? keeper_ask(keymanager, &put->row.record) : STATUS_OK;
+}
+
+/* The former record stays the object's, and the new one becomes one left behind: so it is deleted
+ * in any case, and never taken for one that somebody has put back. */
+static enum status leave_new(const struct put *put)
+{
+    struct keeper *keeper = put->page->keeper;
+    struct store_change changes[2] = {
+        {.kind = STORE_RECORD,
+         .row = put->object->row,
+         .record = &put->job.record_id,
+         .record_key_manager = (uint32_t)keeper->code},
+        {.kind = STORE_RECORD,
+         .row = put->object->row,
+         .record = &put->row.record,
+         .record_key_manager = put->row.key_manager},
+    };
+    changes[1].row.version = put->row.version;
+    return store_commit(keeper->upkeep->store, changes, ARRAY_COUNT(changes));
+}
+
+static enum status delete_new(const struct put *put)
+{
+    struct keeper *keeper = put->page->keeper;
+    const struct record_left left = {(uint32_t)keeper->code, put->job.record_id};
+    enum status status = keymanager_record_delete(keeper->keymanager, &left.record, NULL);
+    return status != STATUS_OK ? status : store_record_left_remove(keeper->upkeep->store, &left);
+}
+
+/* `why` is NOT_FOUND, or the former record's state is not known, and so nothing is decided. */
+static void take_back(struct put *put, enum status why)
+{
+    struct page *page = put->page;
+    enum status status = leave_new(put);
+    if (why != STATUS_NOT_FOUND)
+        status = why;
+    else if (status == STATUS_OK || status == STATUS_OBJECT_NOT_FOUND)
+        status = delete_new(put);
+    put->job.status = why;
+    page->keeper->wants_to_replace = true; /* so it is compared soon */
+    if (status != STATUS_OK && page->status == STATUS_OK)
+        page->status = status;
+}
+
+/* Takes back what replaces a record that was deleted. When there is no answer, none is waited for
+ * again. */
+static void ask_formers(struct page *page)
+{
+    enum status failure = STATUS_OK;
+    for (size_t i = 0; i < page->count; i++) {
+        struct put *put = &page->puts[i];
+        if (!is_put(put) || !replaces(put))
+            continue;
+        enum status status = failure != STATUS_OK ? failure : ask_former(put);
+        if (status != STATUS_OK)
+            take_back(put, status);
+        if (status != STATUS_NOT_FOUND)
+            failure = status;
+    }
+}
+
 /* The record is there: its row follows. An object that is gone leaves a record to delete. */
 static void note_put(struct put *put)
 {
@@ -190,6 +270,8 @@ static void note_put(struct put *put)
                                   .record = &put->job.record_id,
                                   .record_key_manager = (uint32_t)keeper->code};
     enum status status = store_commit(keeper->upkeep->store, &change, 1);
+    if (status == STATUS_OK && replaces(put))
+        keeper_replaced(keeper, &put->row);
     if (status == STATUS_OBJECT_NOT_FOUND)
         status = keymanager_record_delete(keeper->keymanager, &put->job.record_id, NULL);
     if (status != STATUS_OK && put->page->status == STATUS_OK)
@@ -202,17 +284,20 @@ static void note_puts(struct page *page)
     struct store_change changes[PAGE];
     size_t count = 0;
     for (size_t i = 0; i < page->count; i++)
-        if (page->puts[i].job.done != NULL && page->puts[i].job.status == STATUS_OK)
+        if (is_put(&page->puts[i]))
             changes[count++] =
                 (struct store_change){.kind = STORE_RECORD,
                                       .row = page->puts[i].object->row,
                                       .record = &page->puts[i].job.record_id,
                                       .record_key_manager = (uint32_t)page->keeper->code};
-    if (store_commit(page->keeper->upkeep->store, changes, count) == STATUS_OK)
-        return;
-    for (size_t i = 0; i < page->count; i++)
-        if (page->puts[i].job.done != NULL && page->puts[i].job.status == STATUS_OK)
-            note_put(&page->puts[i]);
+    bool noted = store_commit(page->keeper->upkeep->store, changes, count) == STATUS_OK;
+    for (size_t i = 0; i < page->count; i++) {
+        struct put *put = &page->puts[i];
+        if (is_put(put) && !noted)
+            note_put(put);
+        else if (is_put(put) && replaces(put))
+            keeper_replaced(page->keeper, &put->row);
+    }
 }
 
 /* One that was withdrawn is not brought back by a change of the object. */
@@ -241,6 +326,7 @@ static void put_all(struct page *page)
     for (size_t i = 0; i < page->count; i++)
         if (page->puts[i].job.status != STATUS_OK && page->status == STATUS_OK)
             page->status = page->puts[i].job.status;
+    ask_formers(page);
     note_puts(page);
 }
 
@@ -268,7 +354,7 @@ static void count_due(const struct page *page, struct due_count *count)
 {
     for (size_t i = 0; i < page->count; i++) {
         const struct put *put = &page->puts[i];
-        bool done = put->job.done != NULL && put->job.status == STATUS_OK;
+        bool done = is_put(put);
         count->done += done;
         count->left += !done && !is_destroyed(put->object);
         count->left_recorded += !done && !is_destroyed(put->object) && has_record(&put->row);

@@ -41,6 +41,8 @@ struct fake {
     unsigned most;
     struct fake_record *records;
     size_t record_count;
+    fake_step *step;
+    void *step_context;
 };
 
 static struct fake *fake_of(struct keymanager *keymanager)
@@ -244,10 +246,21 @@ static enum status fake_info(struct keymanager *keymanager, const struct uuid *r
 
 /* ---- Records ---- */
 
+static void at(struct fake *fake, enum fake_moment moment)
+{
+    (void)pthread_mutex_lock(&fake->lock);
+    fake_step *step = fake->step;
+    void *context = fake->step_context;
+    (void)pthread_mutex_unlock(&fake->lock);
+    if (step != NULL)
+        step(context, moment);
+}
+
 static enum status fake_record_put(struct keymanager *keymanager, const char *name,
                                    struct bytes record, struct uuid *ret_id, struct error *error)
 {
     struct fake *fake = fake_of(keymanager);
+    at(fake, FAKE_PUT);
     enum status failure = atomic_load(&fake->failure);
     if (failure != STATUS_OK)
         return failure;
@@ -273,6 +286,7 @@ static enum status fake_record_put(struct keymanager *keymanager, const char *na
     }
     *ret_id = found->shown.id;
     (void)pthread_mutex_unlock(&fake->lock);
+    at(fake, FAKE_PUT_DONE);
     return STATUS_OK;
 }
 
@@ -323,12 +337,14 @@ static enum status fake_records(struct keymanager *keymanager, const char *prefi
     enum status status = atomic_load(&fake->failure);
     if (status != STATUS_OK)
         return status;
+    at(fake, FAKE_LIST);
     (void)pthread_mutex_lock(&fake->lock);
     for (size_t i = 0; i < fake->record_count; i++)
         if (strncmp(fake->records[i].shown.name, prefix, strlen(prefix)) == 0 &&
             !visit(context, &fake->records[i].shown))
             break;
     (void)pthread_mutex_unlock(&fake->lock);
+    at(fake, FAKE_LIST_DONE);
     return STATUS_OK;
 }
 
@@ -442,6 +458,15 @@ bool fake_record_set_state(struct keymanager *keymanager, const char *name,
         found->shown.state = state;
     (void)pthread_mutex_unlock(&fake->lock);
     return found != NULL;
+}
+
+void fake_watch(struct keymanager *keymanager, fake_step *step, void *context)
+{
+    struct fake *fake = fake_of(keymanager);
+    (void)pthread_mutex_lock(&fake->lock);
+    fake->step = step;
+    fake->step_context = context;
+    (void)pthread_mutex_unlock(&fake->lock);
 }
 
 bool fake_record_find(struct keymanager *keymanager, const char *name, struct uuid *ret_id)

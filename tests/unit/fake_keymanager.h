@@ -25,6 +25,11 @@ size_t fake_record_count(struct keymanager *keymanager); /* in service */
 /* Puts the record of this name into a state (ROOT_KEY_ACTIVE, ...). False: there is none. */
 bool fake_record_set_state(struct keymanager *keymanager, const char *name,
                            enum root_key_state state);
+/* Calls `step` (NULL: nobody) before and after a record is put, and before and after a listing, on
+ * the thread that does it. */
+enum fake_moment { FAKE_PUT, FAKE_PUT_DONE, FAKE_LIST, FAKE_LIST_DONE };
+typedef void fake_step(void *context, enum fake_moment moment);
+void fake_watch(struct keymanager *keymanager, fake_step *step, void *context);
 /* The record in service with this name. */
 bool fake_record_find(struct keymanager *keymanager, const char *name, struct uuid *ret_id);
 

@@ -288,6 +288,106 @@ static void test_disabled_while_it_changes(void **state)
         BENCH_WAIT(is_withdrawn(bench, i));
 }
 
+static struct uuid put_record(struct upkeep_bench *bench, unsigned number, int64_t version)
+{
+    struct stored_object *object = NULL;
+    const struct uuid id = bench_id(number);
+    struct buffer bytes;
+    struct uuid record_id;
+    char name[CORE_RECORD_NAME_SIZE];
+    (void)!store_get(bench->session, bench->adapter.id, &id, &object);
+    const struct core_record record = {
+        .object = id,
+        .version = version,
+        .object_type = 2,
+        .state = 2,
+        .adapter = bench->adapter.uuid,
+        .adapter_name = BYTES_LITERAL("default"),
+        .key_manager = KEYMANAGER_KEY_PROTECT,
+        .root_key = bench->remote_root_key,
+        .wrapped.blob = object != NULL ? object->row.wrapped.blob : BYTES_LITERAL("none"),
+    };
+    core_record_name(&id, name);
+    buffer_init(&bytes, KEYMANAGER_RECORD_MAX);
+    assert_int_equal(core_record_encode(&record, &bytes), STATUS_OK);
+    assert_int_equal(keymanager_record_put(bench->remote, name, buffer_bytes(&bytes), &record_id,
+                                           NULL),
+                     STATUS_OK);
+    buffer_free(&bytes);
+    stored_object_release(object);
+    return record_id;
+}
+
+/* Somebody who deletes a record at one moment of its replacement. */
+struct intruder {
+    struct keymanager *keymanager;
+    struct uuid record;
+    enum fake_moment moment;
+    bool refused; /* no answer follows for a while */
+    atomic_bool put;
+    atomic_bool acted;
+};
+
+static void intrude(void *context, enum fake_moment moment)
+{
+    struct intruder *intruder = context;
+    bool follows = intruder->moment <= FAKE_PUT_DONE || atomic_load(&intruder->put);
+    if (moment == FAKE_PUT_DONE)
+        atomic_store(&intruder->put, true);
+    if (moment != intruder->moment || !follows || atomic_load(&intruder->acted))
+        return;
+    (void)!keymanager_record_delete(intruder->keymanager, &intruder->record, NULL);
+    if (intruder->refused)
+        fake_fail(intruder->keymanager, STATUS_KEY_MANAGER_UNAVAILABLE);
+    atomic_store(&intruder->acted, true);
+}
+
+static void delete_while_it_is_replaced(struct upkeep_bench *bench, unsigned number,
+                                        enum fake_moment moment, bool refused)
+{
+    struct record_row row;
+    assert_true(row_of(bench, number, &row));
+    struct intruder intruder = {.keymanager = bench->remote,
+                                .record = row.record,
+                                .moment = moment,
+                                .refused = refused};
+    fake_watch(bench->remote, intrude, &intruder);
+    assert_true(bench_update(bench, bench->session, number, 3));
+    BENCH_WAIT(atomic_load(&intruder.acted));
+    (void)usleep(refused ? 50000 : 0);
+    fake_fail(bench->remote, STATUS_OK);
+    BENCH_WAIT(is_withdrawn(bench, number));
+    BENCH_WAIT(fake_record_count(bench->remote) == 5); /* what was to replace it is gone, too */
+    wait_compared(bench);
+    assert_true(is_withdrawn(bench, number));
+    assert_int_equal(records_of(bench).withdrawn, 1);
+    assert_true(row_of(bench, number, &row));
+    assert_true(uuid_equal(&row.record, &intruder.record)); /* who restores it brings it back */
+    fake_watch(bench->remote, NULL, NULL);
+}
+
+static void test_deleted_while_it_is_replaced(void **state)
+{
+    struct upkeep_bench *bench = *state;
+    static const struct {
+        enum fake_moment moment;
+        bool refused;
+    } cases[] = {
+        {FAKE_PUT, false},  {FAKE_PUT_DONE, false},  {FAKE_PUT_DONE, true},
+        {FAKE_LIST, false}, {FAKE_LIST_DONE, false},
+    };
+    bench_insert_many(bench, 1, 6);
+    bench_upkeep_start(bench);
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        print_message("deleted at %d\n", (int)i);
+        BENCH_WAIT(is_recorded(bench, 6));
+        wait_compared(bench);
+        delete_while_it_is_replaced(bench, 4, cases[i].moment, cases[i].refused);
+        (void)put_record(bench, 4, 1);
+        BENCH_WAIT(!is_withdrawn(bench, 4));
+    }
+}
+
 static void test_all_records_deleted(void **state)
 {
     struct upkeep_bench *bench = *state;
@@ -319,36 +419,6 @@ static void test_no_answer_withdraws_nothing(void **state)
         wait_compared(bench);
         assert_int_equal(records_of(bench).withdrawn, 0);
     }
-}
-
-static struct uuid put_record(struct upkeep_bench *bench, unsigned number, int64_t version)
-{
-    struct stored_object *object = NULL;
-    const struct uuid id = bench_id(number);
-    struct buffer bytes;
-    struct uuid record_id;
-    char name[CORE_RECORD_NAME_SIZE];
-    (void)!store_get(bench->session, bench->adapter.id, &id, &object);
-    const struct core_record record = {
-        .object = id,
-        .version = version,
-        .object_type = 2,
-        .state = 2,
-        .adapter = bench->adapter.uuid,
-        .adapter_name = BYTES_LITERAL("default"),
-        .key_manager = KEYMANAGER_KEY_PROTECT,
-        .root_key = bench->remote_root_key,
-        .wrapped.blob = object != NULL ? object->row.wrapped.blob : BYTES_LITERAL("none"),
-    };
-    core_record_name(&id, name);
-    buffer_init(&bytes, KEYMANAGER_RECORD_MAX);
-    assert_int_equal(core_record_encode(&record, &bytes), STATUS_OK);
-    assert_int_equal(keymanager_record_put(bench->remote, name, buffer_bytes(&bytes), &record_id,
-                                           NULL),
-                     STATUS_OK);
-    buffer_free(&bytes);
-    stored_object_release(object);
-    return record_id;
 }
 
 /* What a kill leaves is deleted; what is newer, or of nobody we know, is not ours to delete. */
@@ -433,11 +503,13 @@ int main(void)
         IN_MEMORY(test_key_manager_down),
         IN_MEMORY(test_disabled_and_deleted_records),
         IN_MEMORY(test_disabled_while_it_changes),
+        IN_MEMORY(test_deleted_while_it_is_replaced),
         IN_MEMORY(test_all_records_deleted),
         IN_MEMORY(test_no_answer_withdraws_nothing),
         IN_MEMORY(test_records_too_many),
         IN_MEMORY(test_another_record_is_adopted),
         ON_DISK(test_each_object_is_recorded),
+        ON_DISK(test_deleted_while_it_is_replaced),
         ON_DISK(test_killed_at_any_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
