@@ -8,8 +8,8 @@
  * A record takes the place of another only right after a comparison: else one that an administrator
  * has just taken out of service might be replaced by one that is not, before that was seen. One that
  * was deleted since the comparison is found before the row follows: then the new record is left
- * behind, and the next comparison withdraws the object. What is deleted or disabled after that is
- * found before the former record is deleted (compare.c).
+ * behind, and the next comparison withdraws the object. What is deleted after that is found right
+ * before the former record is deleted, and what is disabled by the next comparison (compare.c).
  */
 #include <errno.h>
 #include <semaphore.h>
