@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "kms/db.h"
+#include "sqlite/db.h"
 #include "kms/kms.h"
 
 #define KMS_READERS_MAX 8

@@ -2,19 +2,18 @@
 /* Opening and closing the database, its writer and its readers. */
 #include "kms/kms.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kms/cache.h"
 #include "kms/database.h"
+#include "sqlite/file.h"
 
-#define GROUP_MAX         256
-#define CHECK_WHOLE_BYTES (64 << 20) /* of more, damage shows when it is read */
+#define GROUP_MAX 256
+
+/* The writer's cache: the inner pages of a million keys, which come in random order. */
+#define READER_PRAGMAS "PRAGMA cache_size = -8192"
+#define WRITER_PRAGMAS "PRAGMA cache_size = -32768"
 
 /* ---- Writing ---- */
 
@@ -177,7 +176,7 @@ enum status kms_write_deciding(struct kms *kms, const unsigned *effects, kms_cha
 static enum status open_reader(struct kms *kms, struct db **ret_db)
 {
     struct db *db = calloc(1, sizeof(*db));
-    enum status status = db == NULL ? STATUS_NO_MEMORY : db_open(kms->path, db);
+    enum status status = db == NULL ? STATUS_NO_MEMORY : db_open(kms->path, READER_PRAGMAS, db);
     if (status != STATUS_OK)
         free(db);
     else
@@ -217,124 +216,21 @@ void kms_read_end(struct kms *kms, struct db *db)
 
 /* ---- Opening ---- */
 
-static const struct {
-    enum status status;
-    const char *text;
-} failure_texts[] = {
-    {STATUS_STORE_FULL, "no space left on its file system: free some and start again"},
-    {STATUS_STORE_READ_ONLY, "cannot be written: make the file and its directory writable for "
-                             "this user, and the file system mounted read-write"},
-    {STATUS_STORE_CORRUPT, "damaged, or not a key database of kmipd: move it away and restore a "
-                           "backup, or check it with: sqlite3 FILE 'PRAGMA integrity_check'"},
-    {STATUS_STORE_NEWER, "written by a newer version of kmipd: start that version, or restore a "
-                         "backup from before the upgrade"},
-    {STATUS_NO_MEMORY, "out of memory"},
-    {STATUS_BUSY, "in use by another process: stop that one first"},
-    {STATUS_STORE_FAILED, "cannot be read or written: look into the kernel's log for errors of "
-                          "its disk"},
+static const struct db_kind key_database = {
+    .name = "key database",
+    .missing = "it, or its directory, does not exist: correct the path",
 };
-
-static enum status explain(struct error *error, enum status status, const char *path)
-{
-    const char *text = status_text(status);
-    for (size_t i = 0; i < ARRAY_COUNT(failure_texts); i++)
-        if (failure_texts[i].status == status)
-            text = failure_texts[i].text;
-    return error_set(error, status, "key database %s: %s", path, text);
-}
-
-static enum status explain_errno(struct error *error, int code, const char *path)
-{
-    switch (code) {
-    case ENOENT:
-    case ENOTDIR:
-        return error_set(error, STATUS_NOT_FOUND,
-                         "key database %s: it, or its directory, does not exist: correct the path",
-                         path);
-    case EROFS:
-    case EACCES:
-    case EPERM:
-        return explain(error, STATUS_STORE_READ_ONLY, path);
-    case ENOSPC:
-    case EDQUOT:
-        return explain(error, STATUS_STORE_FULL, path);
-    default:
-        return error_set_errno(error, STATUS_STORE_FAILED, code, "key database %s: cannot open",
-                               path);
-    }
-}
-
-/* The lock is that of a file beside it: closing the database itself would drop SQLite's locks. */
-static enum status take_lock(struct kms *kms, struct error *error)
-{
-    char *lock_path = NULL;
-    if (asprintf(&lock_path, "%s.lock", kms->path) < 0)
-        return explain(error, STATUS_NO_MEMORY, kms->path);
-    kms->lock_file = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int code = errno;
-    free(lock_path);
-    if (kms->lock_file < 0)
-        return explain_errno(error, code, kms->path);
-    if (flock(kms->lock_file, LOCK_EX | LOCK_NB) == 0)
-        return STATUS_OK;
-    return errno == EWOULDBLOCK ? explain(error, STATUS_BUSY, kms->path)
-                                : explain_errno(error, errno, kms->path);
-}
-
-/* Makes the file for this user alone, before SQLite makes it for all; the log files follow it. */
-static enum status make_file(const char *path, bool create, struct error *error)
-{
-    int file = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
-    if (file < 0)
-        return explain_errno(error, errno, path);
-    (void)close(file);
-    return STATUS_OK;
-}
-
-/* A log that is not empty was left by a kill, a crash or a power cut. */
-static bool was_left_open(const char *path)
-{
-    char *log_path = NULL;
-    if (asprintf(&log_path, "%s-wal", path) < 0)
-        return true;
-    struct stat log;
-    bool left_open = stat(log_path, &log) == 0 && log.st_size > 0;
-    free(log_path);
-    return left_open;
-}
-
-static enum status check_whole(struct db *db)
-{
-    int64_t size = 0;
-    int64_t sound = 1;
-    enum status status = db_number(
-        db, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", &size);
-    if (status == STATUS_OK && size <= CHECK_WHOLE_BYTES)
-        status = db_number(
-            db, "SELECT count(*) FROM pragma_quick_check(1) WHERE quick_check = 'ok'", &sound);
-    return status == STATUS_OK && sound != 1 ? STATUS_STORE_CORRUPT : status;
-}
-
-/* SQLite says nothing when it keeps another mode, as on file systems without shared memory. */
-static enum status set_log_mode(struct db *db)
-{
-    int64_t set = 0;
-    enum status status = db_run(db, "PRAGMA journal_mode = WAL");
-    if (status == STATUS_OK)
-        status = db_number(db, "SELECT journal_mode = 'wal' FROM pragma_journal_mode", &set);
-    return status == STATUS_OK && set != 1 ? STATUS_STORE_FAILED : status;
-}
 
 static enum status open_writer(struct kms *kms)
 {
-    bool left_open = was_left_open(kms->path);
-    enum status status = db_open(kms->path, &kms->writer);
-    if (status == STATUS_OK) /* the inner pages of a million keys, which come in random order */
-        status = db_run(&kms->writer, "PRAGMA cache_size = -32768");
+    bool left_open = db_was_left_open(kms->path);
+    enum status status = db_open(kms->path, WRITER_PRAGMAS, &kms->writer);
     if (status == STATUS_OK && left_open)
-        status = check_whole(&kms->writer);
+        status = db_check_whole(&kms->writer);
     if (status == STATUS_OK)
-        status = set_log_mode(&kms->writer);
+        status = db_set_log_mode(&kms->writer);
+    if (status == STATUS_OK)
+        status = db_check_kind(&kms->writer, KMS_APPLICATION_ID);
     if (status == STATUS_OK)
         status = db_migrate(&kms->writer, KMS_APPLICATION_ID, kms_migrations, kms_schema_version);
     return status;
@@ -342,20 +238,20 @@ static enum status open_writer(struct kms *kms)
 
 static enum status open_files(struct kms *kms, bool create, struct error *error)
 {
-    enum status status = take_lock(kms, error);
+    enum status status = db_lock(&key_database, kms->path, &kms->lock_file, error);
     if (status == STATUS_OK)
-        status = make_file(kms->path, create, error);
+        status = db_make_file(&key_database, kms->path, create, error);
     if (status != STATUS_OK)
         return status;
     status = open_writer(kms);
-    return status == STATUS_OK ? STATUS_OK : explain(error, status, kms->path);
+    return status == STATUS_OK ? STATUS_OK : db_explain(&key_database, kms->path, status, error);
 }
 
 enum status kms_open(const char *path, bool create, struct kms **ret_kms, struct error *error)
 {
     struct kms *kms = calloc(1, sizeof(*kms));
     if (kms == NULL)
-        return explain(error, STATUS_NO_MEMORY, path);
+        return db_explain(&key_database, path, STATUS_NO_MEMORY, error);
     kms->lock_file = -1;
     atomic_init(&kms->instance_generation, 1);
     kms->waiting_end = &kms->waiting;
@@ -365,7 +261,7 @@ enum status kms_open(const char *path, bool create, struct kms **ret_kms, struct
     kms->path = strdup(path);
     kms->cache = kms_cache_new();
     enum status status = kms->path == NULL || kms->cache == NULL
-                             ? explain(error, STATUS_NO_MEMORY, path)
+                             ? db_explain(&key_database, path, STATUS_NO_MEMORY, error)
                              : open_files(kms, create, error);
     if (status != STATUS_OK)
         kms_close(kms);

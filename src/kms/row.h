@@ -3,7 +3,7 @@
 #ifndef KMIPD_KMS_ROW_H
 #define KMIPD_KMS_ROW_H
 
-#include "kms/db.h"
+#include "sqlite/db.h"
 #include "kms/keys.h"
 
 /* The columns that key_row_read() reads, and the tables they come from. */

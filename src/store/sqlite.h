@@ -8,58 +8,13 @@
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <sqlite3.h>
 #include <stdatomic.h>
 
+#include "sqlite/db.h"
 #include "store/backend.h"
 
-#define SQLITE_STATEMENT_MAX 40
-
-struct connection {
-    sqlite3 *db;
-    sqlite3_stmt *statements[SQLITE_STATEMENT_MAX];
-};
-
-/* ---- sqlite_connection.c ---- */
-
-/* Opens the file, which must exist, and sets what every connection needs. */
-enum status sqlite_connection_open(const char *path, struct connection *ret_connection) MUST_USE;
-enum status sqlite_connection_prepare(struct connection *connection, const char *const *sql,
-                                      size_t count) MUST_USE;
-void sqlite_connection_close(struct connection *connection);
-
-/* Runs statements that take and give nothing. */
-enum status sqlite_connection_run(struct connection *connection, const char *sql) MUST_USE;
-
-/* The status of a result code that SQLite has just given, errno being as it left it. */
-enum status sqlite_status(int code);
-
-/*
- * One use of a prepared statement: sql_start(), a sql_bind for each parameter in order, then
- * sql_run(), or sql_next() for each row and sql_end(). The first failure sticks, and
- * sql_run() or sql_end() returns it. What is bound is borrowed until then.
- */
-struct sql_call {
-    struct connection *connection;
-    sqlite3_stmt *statement;
-    int code;
-    int column; /* the parameter bound or column read last */
-};
-
-struct sql_call sql_start(struct connection *connection, unsigned statement);
-void sql_bind(struct sql_call *call, int64_t value);
-void sql_bind_bytes(struct sql_call *call, struct bytes value); /* as a BLOB */
-void sql_bind_text(struct sql_call *call, const char *text);
-/* True: a row is there, to be read column by column. */
-bool sql_next(struct sql_call *call);
-int64_t sql_column(struct sql_call *call);
-struct bytes sql_column_bytes(struct sql_call *call); /* until the next sql_next() or sql_end() */
-/* Into arrays whose size is that of the column: another size is damage. */
-void sql_column_exactly(struct sql_call *call, void *ret_value, size_t size);
-void sql_column_text(struct sql_call *call, char *ret_text, size_t size);
-enum status sql_end(struct sql_call *call) MUST_USE;
-/* A statement without rows. A violated constraint is STATUS_EXISTS, of a foreign key NOT_FOUND. */
-enum status sql_run(struct sql_call *call) MUST_USE;
+/* The page cache holds the inner pages of ten million objects. Checkpoints: sqlite_checkpoint.c. */
+#define SQLITE_PRAGMAS "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 0"
 
 /* ---- sqlite_schema.c ---- */
 
@@ -67,11 +22,6 @@ enum status sql_run(struct sql_call *call) MUST_USE;
 
 extern const char *const sqlite_migrations[]; /* [n] leads from version n to n + 1 */
 extern const int sqlite_schema_version;
-
-/* Brings the schema from its version to `count` migrations, each in a transaction of its own.
- * STORE_NEWER: it is beyond that. */
-enum status sqlite_migrate(struct connection *connection, const char *const *migrations,
-                           int count) MUST_USE;
 
 /* ---- sqlite_read.c ---- */
 
@@ -97,7 +47,7 @@ enum read_statement {
 extern const char *const sqlite_read_sql[READ_STATEMENT_COUNT];
 
 struct backend_reader {
-    struct connection connection;
+    struct db db;
 };
 
 enum status sqlite_reader_open(struct backend *backend, struct backend_reader **ret_reader);
@@ -119,16 +69,15 @@ enum status sqlite_find(struct backend_reader *reader, const struct store_query 
                         struct backend_page *ret_page);
 
 /* Reads one object of an adapter, which an index knows: else STORE_CORRUPT. */
-enum status sqlite_read_at(struct connection *connection, int64_t adapter, int64_t sequence,
+enum status sqlite_read_at(struct db *db, int64_t adapter, int64_t sequence,
                            struct stored_object **ret_object);
 
 /* ---- sqlite_record.c ---- */
 
 enum status sqlite_record_get(struct backend_reader *reader, const struct uuid *object,
                               struct record_row *ret_row);
-enum status sqlite_records(struct backend_reader *reader, int64_t adapter,
-                           const struct uuid *after, size_t limit, store_visit_record *visit,
-                           void *context);
+enum status sqlite_records(struct backend_reader *reader, int64_t adapter, const struct uuid *after,
+                           size_t limit, store_visit_record *visit, void *context);
 enum status sqlite_records_due(struct backend_reader *reader, int64_t adapter, int64_t after,
                                size_t limit, struct backend_due *ret_due);
 enum status sqlite_records_left(struct backend_reader *reader, const struct record_left *after,
@@ -164,7 +113,7 @@ enum status sqlite_value_put(struct backend *backend, const char *name, struct b
 /* ---- sqlite_checkpoint.c ---- */
 
 struct checkpointer {
-    struct connection connection; /* the thread's */
+    struct db db; /* the thread's */
     pthread_t thread;
     bool started;
     sem_t wake;
@@ -235,7 +184,7 @@ struct class_change {
 
 struct sqlite_store {
     struct backend backend;
-    struct connection writer;
+    struct db writer;
     int64_t next_sequence;
     struct class_change class_changes[CLASS_CHANGE_MAX];
     size_t class_change_count;

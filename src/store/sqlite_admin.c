@@ -3,64 +3,57 @@
 
 #define DELETE_MAX 500 /* objects deleted in one step: some milliseconds */
 
-/* The outcome for a statement that must have found its row. */
-static enum status run_on_row(struct sql_call *call)
-{
-    enum status status = sql_run(call);
-    if (status == STATUS_OK && sqlite3_changes(call->connection->db) == 0)
-        return STATUS_NOT_FOUND;
-    return status;
-}
-
 enum status sqlite_adapter_insert(struct backend *backend, struct adapter_row *row)
 {
-    struct connection *writer = &sqlite_store_of(backend)->writer;
-    struct sql_call call = sql_start(writer, WRITE_ADAPTER_INSERT);
-    sql_bind_bytes(&call, uuid_bytes(&row->uuid));
-    sql_bind_text(&call, row->name);
-    sql_bind_text(&call, row->description);
-    sql_bind_bytes(&call, uuid_bytes(&row->root_key));
-    sql_bind(&call, row->created);
-    sql_bind_text(&call, row->username);
-    sql_bind_text(&call, row->password_hash);
-    sql_bind(&call, row->key_manager);
-    sql_bind_text(&call, row->created_by);
-    sql_bind(&call, row->updated);
-    sql_bind_text(&call, row->updated_by);
-    enum status status = sql_run(&call);
+    struct db *writer = &sqlite_store_of(backend)->writer;
+    struct db_query call = db_query(writer, sqlite_write_sql[WRITE_ADAPTER_INSERT]);
+    db_bind_uuid(&call, &row->uuid);
+    db_bind_text(&call, row->name);
+    db_bind_text(&call, row->description);
+    db_bind_uuid(&call, &row->root_key);
+    db_bind(&call, row->created);
+    db_bind_text(&call, row->username);
+    db_bind_text(&call, row->password_hash);
+    db_bind(&call, row->key_manager);
+    db_bind_text(&call, row->created_by);
+    db_bind(&call, row->updated);
+    db_bind_text(&call, row->updated_by);
+    enum status status = db_finish(&call);
     if (status == STATUS_OK)
-        row->id = sqlite3_last_insert_rowid(writer->db);
+        row->id = sqlite3_last_insert_rowid(writer->handle);
     return status;
 }
 
 enum status sqlite_adapter_update(struct backend *backend, const struct adapter_row *row)
 {
-    struct sql_call call = sql_start(&sqlite_store_of(backend)->writer, WRITE_ADAPTER_UPDATE);
-    sql_bind(&call, row->id);
-    sql_bind_text(&call, row->name);
-    sql_bind_text(&call, row->description);
-    sql_bind_text(&call, row->username);
-    sql_bind_text(&call, row->password_hash);
-    sql_bind(&call, row->updated);
-    sql_bind_text(&call, row->updated_by);
-    return run_on_row(&call);
+    struct db_query call =
+        db_query(&sqlite_store_of(backend)->writer, sqlite_write_sql[WRITE_ADAPTER_UPDATE]);
+    db_bind(&call, row->id);
+    db_bind_text(&call, row->name);
+    db_bind_text(&call, row->description);
+    db_bind_text(&call, row->username);
+    db_bind_text(&call, row->password_hash);
+    db_bind(&call, row->updated);
+    db_bind_text(&call, row->updated_by);
+    return db_finish_row(&call);
 }
 
 enum status sqlite_adapter_move(struct backend *backend, const struct adapter_row *row)
 {
-    struct sql_call call = sql_start(&sqlite_store_of(backend)->writer, WRITE_ADAPTER_MOVE);
-    sql_bind(&call, row->id);
-    sql_bind(&call, row->key_manager);
-    sql_bind_bytes(&call, uuid_bytes(&row->root_key));
-    return run_on_row(&call);
+    struct db_query call =
+        db_query(&sqlite_store_of(backend)->writer, sqlite_write_sql[WRITE_ADAPTER_MOVE]);
+    db_bind(&call, row->id);
+    db_bind(&call, row->key_manager);
+    db_bind_uuid(&call, &row->root_key);
+    return db_finish_row(&call);
 }
 
 static enum status count_live(struct sqlite_store *store, int64_t adapter, int64_t *ret_count)
 {
-    struct sql_call call = sql_start(&store->writer, WRITE_ADAPTER_LIVE);
-    sql_bind(&call, adapter);
-    int64_t count = sql_next(&call) ? sql_column(&call) : 0;
-    enum status status = sql_end(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_ADAPTER_LIVE]);
+    db_bind(&call, adapter);
+    int64_t count = db_next(&call) ? db_column(&call) : 0;
+    enum status status = db_end(&call);
     if (status == STATUS_OK)
         *ret_count = count;
     return status;
@@ -69,18 +62,18 @@ static enum status count_live(struct sqlite_store *store, int64_t adapter, int64
 static enum status run_for(struct sqlite_store *store, enum write_statement statement,
                            int64_t adapter)
 {
-    struct sql_call call = sql_start(&store->writer, statement);
-    sql_bind(&call, adapter);
-    return sql_run(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[statement]);
+    db_bind(&call, adapter);
+    return db_finish(&call);
 }
 
 /* NOT_FOUND, PERMISSION_DENIED. */
 static enum status check_deletable(struct sqlite_store *store, int64_t adapter)
 {
-    struct sql_call call = sql_start(&store->writer, WRITE_ADAPTER_FIND);
-    sql_bind(&call, adapter);
-    bool found = sql_next(&call);
-    enum status status = sql_end(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_ADAPTER_FIND]);
+    db_bind(&call, adapter);
+    bool found = db_next(&call);
+    enum status status = db_end(&call);
     if (status != STATUS_OK)
         return status;
     if (!found)
@@ -116,15 +109,16 @@ enum status sqlite_adapter_delete(struct backend *backend, int64_t adapter, bool
 
 enum status sqlite_certificate_insert(struct backend *backend, const struct certificate_row *row)
 {
-    struct sql_call call = sql_start(&sqlite_store_of(backend)->writer, WRITE_CERTIFICATE_INSERT);
-    sql_bind_bytes(&call, uuid_bytes(&row->id));
-    sql_bind(&call, row->adapter);
-    sql_bind_text(&call, row->name);
-    sql_bind_bytes(&call, bytes_of(row->fingerprint, sizeof(row->fingerprint)));
-    sql_bind_bytes(&call, row->der);
-    sql_bind(&call, row->created);
-    sql_bind_text(&call, row->created_by);
-    return sql_run(&call);
+    struct db_query call =
+        db_query(&sqlite_store_of(backend)->writer, sqlite_write_sql[WRITE_CERTIFICATE_INSERT]);
+    db_bind_uuid(&call, &row->id);
+    db_bind(&call, row->adapter);
+    db_bind_text(&call, row->name);
+    db_bind_blob(&call, bytes_of(row->fingerprint, sizeof(row->fingerprint)));
+    db_bind_blob(&call, row->der);
+    db_bind(&call, row->created);
+    db_bind_text(&call, row->created_by);
+    return db_finish(&call);
 }
 
 static const enum write_statement certificate_deletions[] = {
@@ -136,16 +130,18 @@ static const enum write_statement certificate_deletions[] = {
 enum status sqlite_certificate_delete(struct backend *backend, int64_t adapter,
                                       enum backend_certificate_key key, struct bytes value)
 {
-    struct sql_call call = sql_start(&sqlite_store_of(backend)->writer, certificate_deletions[key]);
-    sql_bind(&call, adapter);
-    sql_bind_bytes(&call, value);
-    return run_on_row(&call);
+    struct db_query call =
+        db_query(&sqlite_store_of(backend)->writer, sqlite_write_sql[certificate_deletions[key]]);
+    db_bind(&call, adapter);
+    db_bind_blob(&call, value);
+    return db_finish_row(&call);
 }
 
 enum status sqlite_value_put(struct backend *backend, const char *name, struct bytes value)
 {
-    struct sql_call call = sql_start(&sqlite_store_of(backend)->writer, WRITE_VALUE_PUT);
-    sql_bind_text(&call, name);
-    sql_bind_bytes(&call, value);
-    return sql_run(&call);
+    struct db_query call =
+        db_query(&sqlite_store_of(backend)->writer, sqlite_write_sql[WRITE_VALUE_PUT]);
+    db_bind_text(&call, name);
+    db_bind_blob(&call, value);
+    return db_finish(&call);
 }

@@ -19,15 +19,15 @@ enum phase { PHASE_REST, PHASE_COPYING, PHASE_COPIED };
  * memory) leaves the log as it is, to be tried again. */
 static enum status outcome_of(int code)
 {
-    enum status status = sqlite_status(code);
+    enum status status = db_status(code);
     bool bad = (code & 0xFF) == SQLITE_IOERR && status == STATUS_STORE_FAILED;
     return bad || status == STATUS_STORE_CORRUPT ? status : STATUS_OK;
 }
 
-static enum status checkpoint(struct connection *connection, int mode)
+static enum status checkpoint(struct db *db, int mode)
 {
     errno = 0;
-    return outcome_of(sqlite3_wal_checkpoint_v2(connection->db, NULL, mode, NULL, NULL));
+    return outcome_of(sqlite3_wal_checkpoint_v2(db->handle, NULL, mode, NULL, NULL));
 }
 
 static void *run(void *argument)
@@ -38,7 +38,7 @@ static void *run(void *argument)
             continue;
         if (atomic_load(&checkpointer->stopping))
             return NULL;
-        checkpointer->outcome = checkpoint(&checkpointer->connection, SQLITE_CHECKPOINT_PASSIVE);
+        checkpointer->outcome = checkpoint(&checkpointer->db, SQLITE_CHECKPOINT_PASSIVE);
         atomic_store(&checkpointer->phase, PHASE_COPIED);
     }
 }
@@ -58,7 +58,7 @@ static int create_thread(struct checkpointer *checkpointer)
 
 enum status sqlite_checkpointer_start(struct checkpointer *checkpointer, const char *path)
 {
-    enum status status = sqlite_connection_open(path, &checkpointer->connection);
+    enum status status = db_open(path, SQLITE_PRAGMAS, &checkpointer->db);
     if (status != STATUS_OK)
         return status;
     atomic_init(&checkpointer->phase, PHASE_REST);
@@ -73,7 +73,7 @@ enum status sqlite_checkpointer_start(struct checkpointer *checkpointer, const c
 no_thread:
     (void)sem_destroy(&checkpointer->wake);
 no_semaphore:
-    sqlite_connection_close(&checkpointer->connection);
+    db_close(&checkpointer->db);
     return STATUS_NO_MEMORY;
 }
 
@@ -85,7 +85,7 @@ void sqlite_checkpointer_stop(struct checkpointer *checkpointer)
     (void)sem_post(&checkpointer->wake);
     (void)pthread_join(checkpointer->thread, NULL);
     (void)sem_destroy(&checkpointer->wake);
-    sqlite_connection_close(&checkpointer->connection);
+    db_close(&checkpointer->db);
     checkpointer->started = false;
 }
 

@@ -20,7 +20,7 @@ struct class_list {
 };
 
 struct search {
-    struct connection *connection;
+    struct db *db;
     const struct store_query *query;
     struct class_list *classes;
     size_t class_count;
@@ -29,11 +29,11 @@ struct search {
     enum status status;
 };
 
-static int64_t seek(struct search *search, struct sql_call *call)
+static int64_t seek(struct search *search, struct db_query *call)
 {
     search->seeks++;
-    int64_t sequence = sql_next(call) ? sql_column(call) : END;
-    enum status status = sql_end(call);
+    int64_t sequence = db_next(call) ? db_column(call) : END;
+    enum status status = db_end(call);
     if (status != STATUS_OK)
         search->status = status;
     return sequence;
@@ -41,21 +41,21 @@ static int64_t seek(struct search *search, struct sql_call *call)
 
 static int64_t seek_term(struct search *search, uint64_t term, int64_t from)
 {
-    struct sql_call call = sql_start(search->connection, READ_NEXT_WITH_TERM);
-    sql_bind(&call, search->query->adapter);
-    sql_bind(&call, (int64_t)term);
-    sql_bind(&call, from);
+    struct db_query call = db_query(search->db, sqlite_read_sql[READ_NEXT_WITH_TERM]);
+    db_bind(&call, search->query->adapter);
+    db_bind(&call, (int64_t)term);
+    db_bind(&call, from);
     return seek(search, &call);
 }
 
 static int64_t seek_class(struct search *search, struct class_list *class, int64_t from)
 {
     if (class->at < from) {
-        struct sql_call call = sql_start(search->connection, READ_NEXT_OF_CLASS);
-        sql_bind(&call, search->query->adapter);
-        sql_bind(&call, class->object_type);
-        sql_bind(&call, class->state);
-        sql_bind(&call, from);
+        struct db_query call = db_query(search->db, sqlite_read_sql[READ_NEXT_OF_CLASS]);
+        db_bind(&call, search->query->adapter);
+        db_bind(&call, class->object_type);
+        db_bind(&call, class->state);
+        db_bind(&call, from);
         class->at = seek(search, &call);
     }
     return class->at;
@@ -109,37 +109,37 @@ static enum status add_class(struct search *search, uint32_t object_type, uint32
 /* Which classes have objects and are asked for. They are few: types by states. */
 static enum status find_classes(struct search *search)
 {
-    struct sql_call call = sql_start(search->connection, READ_CLASSES);
-    sql_bind(&call, search->query->adapter);
+    struct db_query call = db_query(search->db, sqlite_read_sql[READ_CLASSES]);
+    db_bind(&call, search->query->adapter);
     enum status added = STATUS_OK;
-    while (added == STATUS_OK && sql_next(&call)) {
-        uint32_t object_type = (uint32_t)sql_column(&call);
-        uint32_t state = (uint32_t)sql_column(&call);
+    while (added == STATUS_OK && db_next(&call)) {
+        uint32_t object_type = (uint32_t)db_column(&call);
+        uint32_t state = (uint32_t)db_column(&call);
         if (wanted(search->query, object_type, state))
             added = add_class(search, object_type, state);
     }
-    enum status status = sql_end(&call);
+    enum status status = db_end(&call);
     return status != STATUS_OK ? status : added;
 }
 
-enum status sqlite_read_at(struct connection *connection, int64_t adapter, int64_t sequence,
+enum status sqlite_read_at(struct db *db, int64_t adapter, int64_t sequence,
                            struct stored_object **ret_object)
 {
     struct object_row row = {.adapter = adapter, .sequence = sequence};
-    struct sql_call call = sql_start(connection, READ_OBJECT_AT);
-    sql_bind(&call, sequence);
+    struct db_query call = db_query(db, sqlite_read_sql[READ_OBJECT_AT]);
+    db_bind(&call, sequence);
     enum status copied = STATUS_STORE_CORRUPT; /* an index knows it: it must be there */
     struct stored_object *object = NULL;
-    if (sql_next(&call)) {
-        sql_column_exactly(&call, row.id.bytes, sizeof(row.id.bytes));
-        row.version = sql_column(&call);
-        row.object_type = (uint32_t)sql_column(&call);
-        row.state = (uint32_t)sql_column(&call);
-        row.attributes = sql_column_bytes(&call);
-        row.wrapped.blob = sql_column_bytes(&call);
+    if (db_next(&call)) {
+        db_column_exactly(&call, row.id.bytes, sizeof(row.id.bytes));
+        row.version = db_column(&call);
+        row.object_type = (uint32_t)db_column(&call);
+        row.state = (uint32_t)db_column(&call);
+        row.attributes = db_column_blob(&call);
+        row.wrapped.blob = db_column_blob(&call);
         copied = stored_object_copy(&row, &object);
     }
-    enum status status = sql_end(&call);
+    enum status status = db_end(&call);
     status = status != STATUS_OK ? status : copied;
     if (status == STATUS_OK)
         *ret_object = object;
@@ -160,8 +160,8 @@ static enum status fill_page(struct search *search, struct backend_page *page)
             page->next = match - 1;
             return STATUS_OK;
         }
-        enum status status = sqlite_read_at(search->connection, search->query->adapter, match,
-                                            &page->objects[page->count]);
+        enum status status =
+            sqlite_read_at(search->db, search->query->adapter, match, &page->objects[page->count]);
         if (status != STATUS_OK)
             return status;
         page->count++;
@@ -179,25 +179,25 @@ static enum status search_page(struct search *search, struct backend_page *page)
     return fill_page(search, page);
 }
 
-static enum status run_plain(struct connection *connection, unsigned statement)
+static enum status run_plain(struct db *db, enum read_statement statement)
 {
-    struct sql_call call = sql_start(connection, statement);
-    return sql_run(&call);
+    struct db_query call = db_query(db, sqlite_read_sql[statement]);
+    return db_finish(&call);
 }
 
 enum status sqlite_find(struct backend_reader *reader, const struct store_query *query,
                         struct backend_page *ret_page)
 {
-    struct search search = {.connection = &reader->connection,
+    struct search search = {.db = &reader->db,
                             .query = query,
                             .by_class = query->term_count == 0 || query->object_type != 0 ||
                                         query->states != 0};
     struct backend_page page = {0};
-    enum status status = run_plain(&reader->connection, READ_BEGIN);
+    enum status status = run_plain(&reader->db, READ_BEGIN);
     if (status != STATUS_OK)
         return status;
     status = search_page(&search, &page);
-    enum status ended = run_plain(&reader->connection, READ_END);
+    enum status ended = run_plain(&reader->db, READ_END);
     free(search.classes);
     if (status == STATUS_OK)
         status = ended;

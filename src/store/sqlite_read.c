@@ -47,11 +47,9 @@ enum status sqlite_reader_open(struct backend *backend, struct backend_reader **
     struct backend_reader *reader = calloc(1, sizeof(*reader));
     if (reader == NULL)
         return STATUS_NO_MEMORY;
-    enum status status =
-        sqlite_connection_open(sqlite_store_of(backend)->path, &reader->connection);
+    enum status status = db_open(sqlite_store_of(backend)->path, SQLITE_PRAGMAS, &reader->db);
     if (status == STATUS_OK)
-        status =
-            sqlite_connection_prepare(&reader->connection, sqlite_read_sql, READ_STATEMENT_COUNT);
+        status = db_prepare(&reader->db, sqlite_read_sql, READ_STATEMENT_COUNT);
     if (status != STATUS_OK)
         sqlite_reader_close(reader);
     else
@@ -61,29 +59,29 @@ enum status sqlite_reader_open(struct backend *backend, struct backend_reader **
 
 void sqlite_reader_close(struct backend_reader *reader)
 {
-    sqlite_connection_close(&reader->connection);
+    db_close(&reader->db);
     free(reader);
 }
 
 enum status sqlite_get(struct backend_reader *reader, int64_t adapter, const struct uuid *id,
                        struct stored_object **ret_object)
 {
-    struct sql_call call = sql_start(&reader->connection, READ_OBJECT);
-    sql_bind_bytes(&call, uuid_bytes(id));
-    sql_bind(&call, adapter);
+    struct db_query call = db_query(&reader->db, sqlite_read_sql[READ_OBJECT]);
+    db_bind_uuid(&call, id);
+    db_bind(&call, adapter);
     enum status copied = STATUS_OBJECT_NOT_FOUND;
     struct stored_object *object = NULL;
-    if (sql_next(&call)) {
+    if (db_next(&call)) {
         struct object_row row = {.id = *id, .adapter = adapter};
-        row.sequence = sql_column(&call);
-        row.version = sql_column(&call);
-        row.object_type = (uint32_t)sql_column(&call);
-        row.state = (uint32_t)sql_column(&call);
-        row.attributes = sql_column_bytes(&call);
-        row.wrapped.blob = sql_column_bytes(&call);
+        row.sequence = db_column(&call);
+        row.version = db_column(&call);
+        row.object_type = (uint32_t)db_column(&call);
+        row.state = (uint32_t)db_column(&call);
+        row.attributes = db_column_blob(&call);
+        row.wrapped.blob = db_column_blob(&call);
         copied = stored_object_copy(&row, &object);
     }
-    enum status status = sql_end(&call);
+    enum status status = db_end(&call);
     if (status != STATUS_OK) {
         stored_object_release(object);
         return status;
@@ -97,82 +95,82 @@ enum status sqlite_count(struct backend_reader *reader, int64_t adapter,
                          int64_t ret_counts[static OBJECT_STATE_COUNT])
 {
     int64_t counts[OBJECT_STATE_COUNT] = {0};
-    struct sql_call call = sql_start(&reader->connection, READ_COUNTS);
-    sql_bind(&call, adapter);
-    while (sql_next(&call)) {
-        uint64_t state = (uint64_t)sql_column(&call);
-        int64_t count = sql_column(&call);
+    struct db_query call = db_query(&reader->db, sqlite_read_sql[READ_COUNTS]);
+    db_bind(&call, adapter);
+    while (db_next(&call)) {
+        uint64_t state = (uint64_t)db_column(&call);
+        int64_t count = db_column(&call);
         if (state < OBJECT_STATE_COUNT)
             counts[state] += count;
     }
-    enum status status = sql_end(&call);
+    enum status status = db_end(&call);
     if (status == STATUS_OK)
         memcpy(ret_counts, counts, sizeof(counts));
     return status;
 }
 
-static void read_adapter(struct sql_call *call, struct adapter_row *row)
+static void read_adapter(struct db_query *call, struct adapter_row *row)
 {
-    row->id = sql_column(call);
-    sql_column_exactly(call, row->uuid.bytes, sizeof(row->uuid.bytes));
-    sql_column_text(call, row->name, sizeof(row->name));
-    sql_column_text(call, row->description, sizeof(row->description));
-    sql_column_exactly(call, row->root_key.bytes, sizeof(row->root_key.bytes));
-    row->created = sql_column(call);
-    sql_column_text(call, row->username, sizeof(row->username));
-    sql_column_text(call, row->password_hash, sizeof(row->password_hash));
-    row->key_manager = (uint32_t)sql_column(call);
-    sql_column_text(call, row->created_by, sizeof(row->created_by));
-    row->updated = sql_column(call);
-    sql_column_text(call, row->updated_by, sizeof(row->updated_by));
+    row->id = db_column(call);
+    db_column_exactly(call, row->uuid.bytes, sizeof(row->uuid.bytes));
+    db_column_text(call, row->name, sizeof(row->name));
+    db_column_text(call, row->description, sizeof(row->description));
+    db_column_exactly(call, row->root_key.bytes, sizeof(row->root_key.bytes));
+    row->created = db_column(call);
+    db_column_text(call, row->username, sizeof(row->username));
+    db_column_text(call, row->password_hash, sizeof(row->password_hash));
+    row->key_manager = (uint32_t)db_column(call);
+    db_column_text(call, row->created_by, sizeof(row->created_by));
+    row->updated = db_column(call);
+    db_column_text(call, row->updated_by, sizeof(row->updated_by));
 }
 
 enum status sqlite_adapters(struct backend_reader *reader, store_visit_adapter *visit,
                             void *context)
 {
-    struct sql_call call = sql_start(&reader->connection, READ_ADAPTERS);
-    while (sql_next(&call)) {
+    struct db_query call = db_query(&reader->db, sqlite_read_sql[READ_ADAPTERS]);
+    while (db_next(&call)) {
         struct adapter_row row = {0};
         read_adapter(&call, &row);
         if (call.code != SQLITE_ROW || !visit(context, &row))
             break;
     }
-    return sql_end(&call);
+    return db_end(&call);
 }
 
-static void read_certificate(struct sql_call *call, struct certificate_row *row)
+static void read_certificate(struct db_query *call, struct certificate_row *row)
 {
-    sql_column_exactly(call, row->id.bytes, sizeof(row->id.bytes));
-    row->adapter = sql_column(call);
-    sql_column_text(call, row->name, sizeof(row->name));
-    sql_column_exactly(call, row->fingerprint, sizeof(row->fingerprint));
-    row->der = sql_column_bytes(call);
-    row->created = sql_column(call);
-    sql_column_text(call, row->created_by, sizeof(row->created_by));
+    db_column_exactly(call, row->id.bytes, sizeof(row->id.bytes));
+    row->adapter = db_column(call);
+    db_column_text(call, row->name, sizeof(row->name));
+    db_column_exactly(call, row->fingerprint, sizeof(row->fingerprint));
+    row->der = db_column_blob(call);
+    row->created = db_column(call);
+    db_column_text(call, row->created_by, sizeof(row->created_by));
 }
 
 enum status sqlite_certificates(struct backend_reader *reader, int64_t adapter,
                                 store_visit_certificate *visit, void *context)
 {
-    struct sql_call call = sql_start(&reader->connection, READ_CERTIFICATES);
-    sql_bind(&call, adapter);
-    while (sql_next(&call)) {
+    struct db_query call = db_query(&reader->db, sqlite_read_sql[READ_CERTIFICATES]);
+    db_bind(&call, adapter);
+    while (db_next(&call)) {
         struct certificate_row row = {0};
         read_certificate(&call, &row);
         if (call.code != SQLITE_ROW || !visit(context, &row))
             break;
     }
-    return sql_end(&call);
+    return db_end(&call);
 }
 
 enum status sqlite_value_get(struct backend_reader *reader, const char *name, void *ret_value,
                              size_t capacity, size_t *ret_size)
 {
-    struct sql_call call = sql_start(&reader->connection, READ_VALUE);
-    sql_bind_text(&call, name);
+    struct db_query call = db_query(&reader->db, sqlite_read_sql[READ_VALUE]);
+    db_bind_text(&call, name);
     enum status found = STATUS_NOT_FOUND;
-    if (sql_next(&call)) {
-        struct bytes value = sql_column_bytes(&call);
+    if (db_next(&call)) {
+        struct bytes value = db_column_blob(&call);
         found = value.size <= capacity ? STATUS_OK : STATUS_TOO_LARGE;
         if (found == STATUS_OK) {
             if (value.size > 0)
@@ -180,6 +178,6 @@ enum status sqlite_value_get(struct backend_reader *reader, const char *name, vo
             *ret_size = value.size;
         }
     }
-    enum status status = sql_end(&call);
+    enum status status = db_end(&call);
     return status != STATUS_OK ? status : found;
 }

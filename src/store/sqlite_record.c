@@ -11,62 +11,61 @@
 
 /* ---- Reading ---- */
 
-static void read_record(struct sql_call *call, struct record_row *row)
+static void read_record(struct db_query *call, struct record_row *row)
 {
-    sql_column_exactly(call, row->object.bytes, sizeof(row->object.bytes));
-    row->adapter = sql_column(call);
-    row->key_manager = (uint32_t)sql_column(call);
-    sql_column_exactly(call, row->record.bytes, sizeof(row->record.bytes));
-    row->version = sql_column(call);
-    row->withdrawn = sql_column(call) != 0;
+    db_column_exactly(call, row->object.bytes, sizeof(row->object.bytes));
+    row->adapter = db_column(call);
+    row->key_manager = (uint32_t)db_column(call);
+    db_column_exactly(call, row->record.bytes, sizeof(row->record.bytes));
+    row->version = db_column(call);
+    row->withdrawn = db_column(call) != 0;
 }
 
 enum status sqlite_record_get(struct backend_reader *reader, const struct uuid *object,
                               struct record_row *ret_row)
 {
     struct record_row row = {0};
-    struct sql_call call = sql_start(&reader->connection, READ_RECORD);
-    sql_bind_bytes(&call, uuid_bytes(object));
-    bool found = sql_next(&call);
+    struct db_query call = db_query(&reader->db, sqlite_read_sql[READ_RECORD]);
+    db_bind_uuid(&call, object);
+    bool found = db_next(&call);
     if (found)
         read_record(&call, &row);
-    enum status status = sql_end(&call);
+    enum status status = db_end(&call);
     if (status == STATUS_OK && found)
         *ret_row = row;
     return status == STATUS_OK && !found ? STATUS_NOT_FOUND : status;
 }
 
-enum status sqlite_records(struct backend_reader *reader, int64_t adapter,
-                           const struct uuid *after, size_t limit, store_visit_record *visit,
-                           void *context)
+enum status sqlite_records(struct backend_reader *reader, int64_t adapter, const struct uuid *after,
+                           size_t limit, store_visit_record *visit, void *context)
 {
-    struct sql_call call = sql_start(&reader->connection, READ_RECORDS);
-    sql_bind(&call, adapter);
-    sql_bind_bytes(&call, after != NULL ? uuid_bytes(after) : bytes_of(NULL, 0));
-    sql_bind(&call, (int64_t)limit);
-    while (sql_next(&call)) {
+    struct db_query call = db_query(&reader->db, sqlite_read_sql[READ_RECORDS]);
+    db_bind(&call, adapter);
+    db_bind_blob(&call, after != NULL ? uuid_bytes(after) : bytes_of(NULL, 0));
+    db_bind(&call, (int64_t)limit);
+    while (db_next(&call)) {
         struct record_row row = {0};
         read_record(&call, &row);
         if (call.code != SQLITE_ROW || !visit(context, &row))
             break;
     }
-    return sql_end(&call);
+    return db_end(&call);
 }
 
 enum status sqlite_records_left(struct backend_reader *reader, const struct record_left *after,
                                 size_t limit, struct record_left *ret_left, size_t *ret_count)
 {
     size_t count = 0;
-    struct sql_call call = sql_start(&reader->connection, READ_RECORDS_LEFT);
-    sql_bind(&call, after->key_manager);
-    sql_bind_bytes(&call, uuid_bytes(&after->record));
-    sql_bind(&call, (int64_t)limit);
-    while (count < limit && sql_next(&call)) {
+    struct db_query call = db_query(&reader->db, sqlite_read_sql[READ_RECORDS_LEFT]);
+    db_bind(&call, after->key_manager);
+    db_bind_uuid(&call, &after->record);
+    db_bind(&call, (int64_t)limit);
+    while (count < limit && db_next(&call)) {
         struct record_left *left = &ret_left[count++];
-        left->key_manager = (uint32_t)sql_column(&call);
-        sql_column_exactly(&call, left->record.bytes, sizeof(left->record.bytes));
+        left->key_manager = (uint32_t)db_column(&call);
+        db_column_exactly(&call, left->record.bytes, sizeof(left->record.bytes));
     }
-    enum status status = sql_end(&call);
+    enum status status = db_end(&call);
     if (status == STATUS_OK)
         *ret_count = count;
     return status;
@@ -75,7 +74,7 @@ enum status sqlite_records_left(struct backend_reader *reader, const struct reco
 /* ---- What is due ---- */
 
 struct due_search {
-    struct connection *connection;
+    struct db *db;
     int64_t adapter;
     size_t limit;
     struct {
@@ -89,13 +88,13 @@ struct due_search {
 
 static enum status find_classes(struct due_search *search)
 {
-    struct sql_call call = sql_start(search->connection, READ_CLASSES);
-    sql_bind(&call, search->adapter);
-    while (search->class_count < CLASS_MAX && sql_next(&call)) {
-        search->classes[search->class_count].object_type = (uint32_t)sql_column(&call);
-        search->classes[search->class_count++].state = (uint32_t)sql_column(&call);
+    struct db_query call = db_query(search->db, sqlite_read_sql[READ_CLASSES]);
+    db_bind(&call, search->adapter);
+    while (search->class_count < CLASS_MAX && db_next(&call)) {
+        search->classes[search->class_count].object_type = (uint32_t)db_column(&call);
+        search->classes[search->class_count++].state = (uint32_t)db_column(&call);
     }
-    return sql_end(&call);
+    return db_end(&call);
 }
 
 /* Keeps the first `limit` of what is found in all classes. */
@@ -115,16 +114,16 @@ static void note_found(struct due_search *search, int64_t sequence)
 
 static enum status search_class(struct due_search *search, size_t class, int64_t from, int64_t to)
 {
-    struct sql_call call = sql_start(search->connection, READ_RECORDS_DUE);
-    sql_bind(&call, search->adapter);
-    sql_bind(&call, search->classes[class].object_type);
-    sql_bind(&call, search->classes[class].state);
-    sql_bind(&call, from);
-    sql_bind(&call, to);
-    sql_bind(&call, (int64_t)search->limit);
-    while (sql_next(&call))
-        note_found(search, sql_column(&call));
-    return sql_end(&call);
+    struct db_query call = db_query(search->db, sqlite_read_sql[READ_RECORDS_DUE]);
+    db_bind(&call, search->adapter);
+    db_bind(&call, search->classes[class].object_type);
+    db_bind(&call, search->classes[class].state);
+    db_bind(&call, from);
+    db_bind(&call, to);
+    db_bind(&call, (int64_t)search->limit);
+    while (db_next(&call))
+        note_found(search, db_column(&call));
+    return db_end(&call);
 }
 
 /* The first sequence of any class not before `from`; 0 when there is none. */
@@ -132,13 +131,13 @@ static enum status first_of_classes(struct due_search *search, int64_t from, int
 {
     int64_t first = 0;
     for (size_t i = 0; i < search->class_count; i++) {
-        struct sql_call call = sql_start(search->connection, READ_NEXT_OF_CLASS);
-        sql_bind(&call, search->adapter);
-        sql_bind(&call, search->classes[i].object_type);
-        sql_bind(&call, search->classes[i].state);
-        sql_bind(&call, from);
-        int64_t sequence = sql_next(&call) ? sql_column(&call) : 0;
-        enum status status = sql_end(&call);
+        struct db_query call = db_query(search->db, sqlite_read_sql[READ_NEXT_OF_CLASS]);
+        db_bind(&call, search->adapter);
+        db_bind(&call, search->classes[i].object_type);
+        db_bind(&call, search->classes[i].state);
+        db_bind(&call, from);
+        int64_t sequence = db_next(&call) ? db_column(&call) : 0;
+        enum status status = db_end(&call);
         if (status != STATUS_OK)
             return status;
         if (sequence != 0 && (first == 0 || sequence < first))
@@ -170,8 +169,7 @@ static enum status read_due(struct due_search *search, struct backend_reader *re
 {
     for (size_t i = 0; i < search->count; i++) {
         struct stored_object **object = &due->page.objects[i];
-        enum status status =
-            sqlite_read_at(search->connection, search->adapter, search->found[i], object);
+        enum status status = sqlite_read_at(search->db, search->adapter, search->found[i], object);
         if (status != STATUS_OK)
             return status;
         due->page.count++;
@@ -184,19 +182,18 @@ static enum status read_due(struct due_search *search, struct backend_reader *re
     return STATUS_OK;
 }
 
-static enum status run_plain(struct connection *connection, unsigned statement)
+static enum status run_plain(struct db *db, enum read_statement statement)
 {
-    struct sql_call call = sql_start(connection, statement);
-    return sql_run(&call);
+    struct db_query call = db_query(db, sqlite_read_sql[statement]);
+    return db_finish(&call);
 }
 
 enum status sqlite_records_due(struct backend_reader *reader, int64_t adapter, int64_t after,
                                size_t limit, struct backend_due *ret_due)
 {
-    struct due_search search = {
-        .connection = &reader->connection, .adapter = adapter, .limit = limit};
+    struct due_search search = {.db = &reader->db, .adapter = adapter, .limit = limit};
     struct backend_page *page = &ret_due->page;
-    enum status status = run_plain(search.connection, READ_BEGIN);
+    enum status status = run_plain(search.db, READ_BEGIN);
     if (status != STATUS_OK)
         return status;
     status = find_classes(&search);
@@ -204,7 +201,7 @@ enum status sqlite_records_due(struct backend_reader *reader, int64_t adapter, i
         status = search_window(&search, after, &page->next);
     if (status == STATUS_OK)
         status = read_due(&search, reader, ret_due);
-    enum status ended = run_plain(search.connection, READ_END);
+    enum status ended = run_plain(search.db, READ_END);
     status = status != STATUS_OK ? status : ended;
     while (status != STATUS_OK && page->count > 0)
         stored_object_release(page->objects[--page->count]);
@@ -216,33 +213,33 @@ enum status sqlite_records_due(struct backend_reader *reader, int64_t adapter, i
 static enum status run_for(struct sqlite_store *store, enum write_statement statement,
                            const struct uuid *object)
 {
-    struct sql_call call = sql_start(&store->writer, statement);
-    sql_bind_bytes(&call, uuid_bytes(object));
-    return sql_run(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[statement]);
+    db_bind_uuid(&call, object);
+    return db_finish(&call);
 }
 
 static enum status remove_left(struct sqlite_store *store, uint32_t key_manager,
                                const struct uuid *record)
 {
-    struct sql_call call = sql_start(&store->writer, WRITE_RECORD_LEFT_REMOVE);
-    sql_bind(&call, key_manager);
-    sql_bind_bytes(&call, uuid_bytes(record));
-    return sql_run(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_RECORD_LEFT_REMOVE]);
+    db_bind(&call, key_manager);
+    db_bind_uuid(&call, record);
+    return db_finish(&call);
 }
 
 static enum status put(struct sqlite_store *store, const struct record_row *row, int64_t sequence,
                        bool due)
 {
-    struct sql_call call = sql_start(&store->writer, WRITE_RECORD_PUT);
-    sql_bind_bytes(&call, uuid_bytes(&row->object));
-    sql_bind(&call, row->adapter);
-    sql_bind(&call, sequence);
-    sql_bind(&call, row->key_manager);
-    sql_bind_bytes(&call, uuid_bytes(&row->record));
-    sql_bind(&call, row->version);
-    sql_bind(&call, row->withdrawn);
-    sql_bind(&call, due);
-    return sql_run(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_RECORD_PUT]);
+    db_bind_uuid(&call, &row->object);
+    db_bind(&call, row->adapter);
+    db_bind(&call, sequence);
+    db_bind(&call, row->key_manager);
+    db_bind_uuid(&call, &row->record);
+    db_bind(&call, row->version);
+    db_bind(&call, row->withdrawn);
+    db_bind(&call, due);
+    return db_finish(&call);
 }
 
 /* `row->key_manager` is known. The record that had the place is left behind, if it is another. */
@@ -259,11 +256,11 @@ static enum status find_key_manager(struct sqlite_store *store, struct record_ro
 {
     if (row->key_manager != 0)
         return STATUS_OK;
-    struct sql_call call = sql_start(&store->writer, WRITE_ADAPTER_KEY_MANAGER);
-    sql_bind(&call, row->adapter);
-    if (sql_next(&call))
-        row->key_manager = (uint32_t)sql_column(&call);
-    return sql_end(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_ADAPTER_KEY_MANAGER]);
+    db_bind(&call, row->adapter);
+    if (db_next(&call))
+        row->key_manager = (uint32_t)db_column(&call);
+    return db_end(&call);
 }
 
 enum status sqlite_record_of_change(struct sqlite_store *store, const struct object_row *row,
@@ -285,15 +282,15 @@ enum status sqlite_record_put(struct backend *backend, const struct record_row *
 {
     struct sqlite_store *store = sqlite_store_of(backend);
     struct record_row record = *row;
-    struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_FIND);
-    sql_bind_bytes(&call, uuid_bytes(&row->object));
-    sql_bind(&call, row->adapter);
-    bool found = sql_next(&call);
-    int64_t sequence = found ? sql_column(&call) : 0;
-    int64_t version = found ? sql_column(&call) : 0;
-    (void)(found ? sql_column(&call) : 0); /* the object type */
-    uint32_t state = found ? (uint32_t)sql_column(&call) : 0;
-    enum status status = sql_end(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_OBJECT_FIND]);
+    db_bind_uuid(&call, &row->object);
+    db_bind(&call, row->adapter);
+    bool found = db_next(&call);
+    int64_t sequence = found ? db_column(&call) : 0;
+    int64_t version = found ? db_column(&call) : 0;
+    (void)(found ? db_column(&call) : 0); /* the object type */
+    uint32_t state = found ? (uint32_t)db_column(&call) : 0;
+    enum status status = db_end(&call);
     if (status == STATUS_OK)
         status = found ? find_key_manager(store, &record) : STATUS_OBJECT_NOT_FOUND;
     if (status != STATUS_OK)

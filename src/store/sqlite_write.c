@@ -68,8 +68,8 @@ const char *const sqlite_write_sql[WRITE_STATEMENT_COUNT] = {
 
 static enum status run_plain(struct sqlite_store *store, enum write_statement statement)
 {
-    struct sql_call call = sql_start(&store->writer, statement);
-    return sql_run(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[statement]);
+    return db_finish(&call);
 }
 
 /* ---- Lists of terms: sorted, each once ---- */
@@ -175,11 +175,11 @@ static const struct term_table name_table = {WRITE_NAME_INSERT, WRITE_NAME_DELET
 static enum status write_term(struct sqlite_store *store, enum write_statement statement,
                               const struct object_row *row, int64_t term)
 {
-    struct sql_call call = sql_start(&store->writer, statement);
-    sql_bind(&call, row->adapter);
-    sql_bind(&call, term);
-    sql_bind(&call, row->sequence);
-    enum status status = sql_run(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[statement]);
+    db_bind(&call, row->adapter);
+    db_bind(&call, term);
+    db_bind(&call, row->sequence);
+    enum status status = db_finish(&call);
     /* It was looked up before: only a table that contradicts itself has it now. */
     return status == STATUS_EXISTS ? STATUS_STORE_CORRUPT : status;
 }
@@ -229,11 +229,11 @@ static enum status check_names(struct sqlite_store *store, int64_t adapter,
     for (size_t i = 0; i < new->count; i++) {
         if (list_has(old, &new->values[i]))
             continue;
-        struct sql_call call = sql_start(&store->writer, WRITE_NAME_FIND);
-        sql_bind(&call, adapter);
-        sql_bind(&call, list_at(new, i));
-        bool taken = sql_next(&call);
-        enum status status = sql_end(&call);
+        struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_NAME_FIND]);
+        db_bind(&call, adapter);
+        db_bind(&call, list_at(new, i));
+        bool taken = db_next(&call);
+        enum status status = db_end(&call);
         if (status != STATUS_OK)
             return status;
         if (taken)
@@ -246,12 +246,12 @@ static enum status check_names(struct sqlite_store *store, int64_t adapter,
 
 static enum status write_class(struct sqlite_store *store, const struct class_change *change)
 {
-    struct sql_call call = sql_start(&store->writer, WRITE_CLASS_ADD);
-    sql_bind(&call, change->adapter);
-    sql_bind(&call, change->object_type);
-    sql_bind(&call, change->state);
-    sql_bind(&call, change->difference);
-    return sql_run(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_CLASS_ADD]);
+    db_bind(&call, change->adapter);
+    db_bind(&call, change->object_type);
+    db_bind(&call, change->state);
+    db_bind(&call, change->difference);
+    return db_finish(&call);
 }
 
 enum status sqlite_write_classes(struct sqlite_store *store)
@@ -291,19 +291,19 @@ static enum status change_class(struct sqlite_store *store, const struct object_
 static enum status insert_row(struct sqlite_store *store, const struct object_row *row,
                               const struct term_lists *lists)
 {
-    struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_INSERT);
-    sql_bind(&call, row->sequence);
-    sql_bind_bytes(&call, uuid_bytes(&row->id));
-    sql_bind(&call, row->adapter);
-    sql_bind(&call, row->version);
-    sql_bind(&call, row->object_type);
-    sql_bind(&call, row->state);
-    sql_bind_bytes(&call, row->attributes);
-    sql_bind_bytes(&call, row->wrapped.blob);
-    sql_bind_bytes(&call, list_bytes(&lists->terms));
-    sql_bind_bytes(&call, list_bytes(&lists->names));
-    enum status status = sql_run(&call);
-    bool inserted = sqlite3_changes(store->writer.db) > 0;
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_OBJECT_INSERT]);
+    db_bind(&call, row->sequence);
+    db_bind_uuid(&call, &row->id);
+    db_bind(&call, row->adapter);
+    db_bind(&call, row->version);
+    db_bind(&call, row->object_type);
+    db_bind(&call, row->state);
+    db_bind_blob(&call, row->attributes);
+    db_bind_blob(&call, row->wrapped.blob);
+    db_bind_blob(&call, list_bytes(&lists->terms));
+    db_bind_blob(&call, list_bytes(&lists->names));
+    enum status status = db_finish(&call);
+    bool inserted = sqlite3_changes(store->writer.handle) > 0;
     return status == STATUS_OK && !inserted ? STATUS_EXISTS : status;
 }
 
@@ -349,35 +349,35 @@ struct former {
 static enum status find_former(struct sqlite_store *store, struct object_row *row,
                                struct former *former)
 {
-    struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_FIND);
-    sql_bind_bytes(&call, uuid_bytes(&row->id));
-    sql_bind(&call, row->adapter);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_OBJECT_FIND]);
+    db_bind_uuid(&call, &row->id);
+    db_bind(&call, row->adapter);
     enum status copied = STATUS_OBJECT_NOT_FOUND;
-    if (sql_next(&call)) {
-        row->sequence = sql_column(&call);
-        former->version = sql_column(&call);
-        row->object_type = (uint32_t)sql_column(&call);
-        former->state = (uint32_t)sql_column(&call);
-        copied = copy_list(sql_column_bytes(&call), &former->lists.terms);
+    if (db_next(&call)) {
+        row->sequence = db_column(&call);
+        former->version = db_column(&call);
+        row->object_type = (uint32_t)db_column(&call);
+        former->state = (uint32_t)db_column(&call);
+        copied = copy_list(db_column_blob(&call), &former->lists.terms);
         if (copied == STATUS_OK)
-            copied = copy_list(sql_column_bytes(&call), &former->lists.names);
+            copied = copy_list(db_column_blob(&call), &former->lists.names);
     }
-    enum status status = sql_end(&call);
+    enum status status = db_end(&call);
     return status != STATUS_OK ? status : copied;
 }
 
 static enum status update_row(struct sqlite_store *store, const struct object_row *row,
                               const struct term_lists *lists)
 {
-    struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_UPDATE);
-    sql_bind(&call, row->sequence);
-    sql_bind(&call, row->version);
-    sql_bind(&call, row->state);
-    sql_bind_bytes(&call, row->attributes);
-    sql_bind_bytes(&call, row->wrapped.blob);
-    sql_bind_bytes(&call, list_bytes(&lists->terms));
-    sql_bind_bytes(&call, list_bytes(&lists->names));
-    return sql_run(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_OBJECT_UPDATE]);
+    db_bind(&call, row->sequence);
+    db_bind(&call, row->version);
+    db_bind(&call, row->state);
+    db_bind_blob(&call, row->attributes);
+    db_bind_blob(&call, row->wrapped.blob);
+    db_bind_blob(&call, list_bytes(&lists->terms));
+    db_bind_blob(&call, list_bytes(&lists->names));
+    return db_finish(&call);
 }
 
 static enum status update_with(struct sqlite_store *store, struct object_row *row,
@@ -425,13 +425,13 @@ enum status sqlite_update(struct backend *backend, struct stored_object *object,
 
 static enum status find_any(struct sqlite_store *store, int64_t adapter, struct object_row *row)
 {
-    struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_OF_ADAPTER);
-    sql_bind(&call, adapter);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_OBJECT_OF_ADAPTER]);
+    db_bind(&call, adapter);
     *row = (struct object_row){.adapter = adapter};
-    bool found = sql_next(&call);
+    bool found = db_next(&call);
     if (found)
-        sql_column_exactly(&call, row->id.bytes, sizeof(row->id.bytes));
-    enum status status = sql_end(&call);
+        db_column_exactly(&call, row->id.bytes, sizeof(row->id.bytes));
+    enum status status = db_end(&call);
     return status == STATUS_OK && !found ? STATUS_OBJECT_NOT_FOUND : status;
 }
 
@@ -444,9 +444,9 @@ static enum status delete_former(struct sqlite_store *store, const struct object
         status = sqlite_record_leave(store, &row->id);
     if (status != STATUS_OK)
         return status;
-    struct sql_call call = sql_start(&store->writer, WRITE_OBJECT_DELETE);
-    sql_bind(&call, row->sequence);
-    status = sql_run(&call);
+    struct db_query call = db_query(&store->writer, sqlite_write_sql[WRITE_OBJECT_DELETE]);
+    db_bind(&call, row->sequence);
+    status = db_finish(&call);
     return status != STATUS_OK ? status : change_class(store, row, former->state, -1);
 }
 
@@ -476,8 +476,8 @@ void sqlite_rollback(struct backend *backend)
     struct sqlite_store *store = sqlite_store_of(backend);
     store->class_change_count = 0;
     /* SQLite may have rolled back by itself (disk full, I/O error). */
-    if (!sqlite3_get_autocommit(store->writer.db))
-        (void)sqlite3_exec(store->writer.db, "ROLLBACK", NULL, NULL, NULL);
+    if (!sqlite3_get_autocommit(store->writer.handle))
+        (void)sqlite3_exec(store->writer.handle, "ROLLBACK", NULL, NULL, NULL);
 }
 
 enum status sqlite_commit(struct backend *backend)

@@ -738,11 +738,11 @@ static void test_power_cut_loses_nothing(void **state)
 
 static enum status migrate(const char *path, const char *const *migrations, int count)
 {
-    struct connection connection;
+    struct db db;
     write_at(path, 0, NULL, 0);
-    assert_int_equal(sqlite_connection_open(path, &connection), STATUS_OK);
-    enum status status = sqlite_migrate(&connection, migrations, count);
-    sqlite_connection_close(&connection);
+    assert_int_equal(db_open(path, SQLITE_PRAGMAS, &db), STATUS_OK);
+    enum status status = db_migrate(&db, SQLITE_APPLICATION_ID, migrations, count);
+    db_close(&db);
     return status;
 }
 

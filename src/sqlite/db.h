@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SQLite for the rest of src/kms/: connections whose statements are prepared once, and queries.
- * A connection is used by one thread at a time.
+ * SQLite for the store and the key database: connections whose statements are prepared once,
+ * queries, and the schema's versions. Opening a file for a process of its own: sqlite/file.h.
+ * A connection is used by one thread at a time. STORE_FULL, STORE_READ_ONLY, STORE_CORRUPT,
+ * STORE_FAILED, NO_MEMORY beside what is said.
  */
-#ifndef KMIPD_KMS_DB_H
-#define KMIPD_KMS_DB_H
+#ifndef KMIPD_SQLITE_DB_H
+#define KMIPD_SQLITE_DB_H
 
 #include <sqlite3.h>
 
@@ -22,8 +24,9 @@ struct db {
     } prepared[DB_PREPARED_MAX]; /* open hash table by the text's address */
 };
 
-/* Opens the file, which must exist, and sets what every connection needs. */
-enum status db_open(const char *path, struct db *ret_db) MUST_USE;
+/* Opens the file, which must exist, and sets what every connection needs, then `pragmas`: what this
+ * one needs, such as the size of its cache. */
+enum status db_open(const char *path, const char *pragmas, struct db *ret_db) MUST_USE;
 void db_close(struct db *db); /* a zeroed one is fine */
 
 /* Runs statements that take and give nothing. */
@@ -37,8 +40,12 @@ enum status db_status(int code);
 /* Whether a status says that the database as a whole is in trouble, not one change. */
 bool db_failed(enum status status);
 
-/* Brings the schema from its version to `count` migrations, each in a transaction of its own.
- * STORE_NEWER: it is beyond that. STORE_CORRUPT: another program's file. */
+/* STORE_CORRUPT: another program's file, neither empty nor with this application's identifier. */
+enum status db_check_kind(struct db *db, int application) MUST_USE;
+
+/* Brings the schema from its version to `count` migrations, each in a transaction of its own that
+ * also marks the file as the application's. migrations[n] leads from version n to n + 1.
+ * STORE_NEWER: it is beyond that. */
 enum status db_migrate(struct db *db, int application, const char *const *migrations,
                        int count) MUST_USE;
 
@@ -57,11 +64,13 @@ struct db_query {
 
 /* `sql` is a literal: it is prepared once for the connection. */
 struct db_query db_query(struct db *db, const char *sql);
+/* Prepares literals before they are used: what does not fit the schema is known now. */
+enum status db_prepare(struct db *db, const char *const *sql, size_t count) MUST_USE;
 /* `sql` is made up: prepared for this use. */
 struct db_query db_query_passing(struct db *db, const char *sql);
 
 void db_bind(struct db_query *query, int64_t value);
-void db_bind_blob(struct db_query *query, struct bytes value);
+void db_bind_blob(struct db_query *query, struct bytes value); /* empty is empty, not NULL */
 void db_bind_uuid(struct db_query *query, const struct uuid *uuid);
 void db_bind_text(struct db_query *query, const char *text);
 void db_bind_null(struct db_query *query);
@@ -72,6 +81,8 @@ int64_t db_column(struct db_query *query);
 struct bytes db_column_blob(struct db_query *query); /* until the next db_next() or db_end() */
 /* Into arrays of the column's size at least: a longer value is damage. NULL is empty. */
 void db_column_text(struct db_query *query, char *ret_text, size_t size);
+/* Of exactly this size: another one is damage. */
+void db_column_exactly(struct db_query *query, void *ret_value, size_t size);
 void db_column_uuid(struct db_query *query, struct uuid *ret_uuid); /* NULL: all zero */
 enum status db_end(struct db_query *query) MUST_USE;
 /* NOT_FOUND unless exactly this one row was found; reads its columns before. */

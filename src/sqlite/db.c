@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "kms/db.h"
+#include "sqlite/db.h"
 
 #include <errno.h>
 
 #define BUSY_MILLISECONDS 10000
 
-/* Where SQLite only says that input or output failed, errno tells more. */
+/*
+ * Where SQLite only says that input or output failed, errno tells more. (sqlite3_system_errno()
+ * would be the way, but knows nothing of a failed COMMIT.)
+ */
 static enum status io_status(int code)
 {
     switch (code) {
@@ -30,6 +33,12 @@ static enum status io_status(int code)
     }
 }
 
+/* A disk that cannot read is called a damaged file by SQLite (SQLITE_IOERR_CORRUPTFS). */
+static enum status corrupt_status(void)
+{
+    return errno == EIO || errno == ENXIO ? STATUS_STORE_FAILED : STATUS_STORE_CORRUPT;
+}
+
 enum status db_status(int code)
 {
     switch (code & 0xFF) {
@@ -44,6 +53,7 @@ enum status db_status(int code)
     case SQLITE_READONLY:
         return STATUS_STORE_READ_ONLY;
     case SQLITE_CORRUPT:
+        return corrupt_status();
     case SQLITE_NOTADB:
         return STATUS_STORE_CORRUPT;
     case SQLITE_IOERR:
@@ -74,26 +84,26 @@ enum status db_run(struct db *db, const char *sql)
 }
 
 /*
- * Full sync: a commit is on disk when it returns. Secure delete: what a purged key leaves is
+ * Full sync: a commit is on disk when it returns. Secure delete: what is deleted is
  * overwritten. No memory map: an I/O error shall be a status, not a SIGBUS. No temporary files: a
  * sandbox may forbid them.
  */
-static enum status configure(struct db *db)
+static enum status configure(struct db *db, const char *pragmas)
 {
     (void)sqlite3_extended_result_codes(db->handle, 1);
     (void)sqlite3_busy_timeout(db->handle, BUSY_MILLISECONDS);
     (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    return db_run(db, "PRAGMA synchronous = FULL;"
-                      "PRAGMA foreign_keys = ON;"
-                      "PRAGMA secure_delete = ON;"
-                      "PRAGMA cell_size_check = ON;"
-                      "PRAGMA temp_store = MEMORY;"
-                      "PRAGMA mmap_size = 0;"
-                      "PRAGMA cache_size = -8192");
+    enum status status = db_run(db, "PRAGMA synchronous = FULL;"
+                                    "PRAGMA foreign_keys = ON;"
+                                    "PRAGMA secure_delete = ON;"
+                                    "PRAGMA cell_size_check = ON;"
+                                    "PRAGMA temp_store = MEMORY;"
+                                    "PRAGMA mmap_size = 0");
+    return status != STATUS_OK ? status : db_run(db, pragmas);
 }
 
-enum status db_open(const char *path, struct db *ret_db)
+enum status db_open(const char *path, const char *pragmas, struct db *ret_db)
 {
     struct db db = {0};
     int code =
@@ -101,7 +111,7 @@ enum status db_open(const char *path, struct db *ret_db)
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
     enum status status = db.handle == NULL ? STATUS_NO_MEMORY : db_status(code);
     if (status == STATUS_OK)
-        status = configure(&db);
+        status = configure(&db, pragmas);
     if (status != STATUS_OK)
         db_close(&db);
     else
@@ -132,8 +142,7 @@ enum status db_number(struct db *db, const char *sql, int64_t *ret_number)
 
 /* ---- Migrations ---- */
 
-/* The file is empty, or it is one of this kind. */
-static enum status check_kind(struct db *db, int application)
+enum status db_check_kind(struct db *db, int application)
 {
     int64_t found = 0;
     int64_t tables = 0;
@@ -165,9 +174,7 @@ static enum status migrate_once(struct db *db, int application, const char *migr
 enum status db_migrate(struct db *db, int application, const char *const *migrations, int count)
 {
     int64_t version = 0;
-    enum status status = check_kind(db, application);
-    if (status == STATUS_OK)
-        status = db_number(db, "PRAGMA user_version", &version);
+    enum status status = db_number(db, "PRAGMA user_version", &version);
     if (status == STATUS_OK && version > count)
         return STATUS_STORE_NEWER;
     for (; status == STATUS_OK && version < count; version++)
@@ -211,6 +218,17 @@ struct db_query db_query(struct db *db, const char *sql)
         return start(db, statement, code);
     }
     return db_query_passing(db, sql);
+}
+
+enum status db_prepare(struct db *db, const char *const *sql, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct db_query query = db_query(db, sql[i]);
+        enum status status = db_end(&query);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
 }
 
 void db_bind(struct db_query *query, int64_t value)
@@ -277,6 +295,15 @@ void db_column_text(struct db_query *query, char *ret_text, size_t size)
     if (value.size > 0)
         memcpy(ret_text, value.data, value.size);
     ret_text[value.size] = '\0';
+}
+
+void db_column_exactly(struct db_query *query, void *ret_value, size_t size)
+{
+    struct bytes value = db_column_blob(query);
+    if (value.size == size)
+        memcpy(ret_value, value.data, size);
+    else
+        query->code = SQLITE_CORRUPT;
 }
 
 void db_column_uuid(struct db_query *query, struct uuid *ret_uuid)
