@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening and closing the SQLite store: the file, its lock, and what to tell an administrator. */
+/* Opening and closing the SQLite store. */
 #include "store/sqlite.h"
 
 #include <errno.h>
