@@ -230,7 +230,7 @@ static enum status insert(struct fixture *fixture, const struct kms_key *key)
 static void test_a_key_is_kept_whole(void **state)
 {
     struct fixture *fixture = *state;
-    struct kms_key found;
+    struct kms_key found = {0}; /* compared whole: behind the texts, too */
     struct kms_key *key = new_key(7, true);
     (void)snprintf(key->description, sizeof(key->description), "about it");
     (void)snprintf(key->tags, sizeof(key->tags), "one\ntwo");
