@@ -434,7 +434,7 @@ static void test_lists_of_adapters(void **state)
 {
     struct api_bench *bench = *state;
     struct text root_key = make_root_key(bench);
-    char name[16];
+    char name[32];
     for (int i = 1; i < 200; i++) { /* and "default" */
         (void)snprintf(name, sizeof(name), "made-%03d", i);
         expect(bench, 201, API_POST, adapter_body(name, root_key.text).text, ADAPTERS);
@@ -637,7 +637,7 @@ static void test_fields_of_certificates(void **state)
 static void test_lists_of_certificates(void **state)
 {
     struct api_bench *bench = *state;
-    char name[16];
+    char name[32];
     for (int i = 0; i < 200; i++) {
         (void)snprintf(name, sizeof(name), "cert-%03d", i);
         expect(bench, 201, API_POST, certificate_body(name, make_pem(name).text).text,
