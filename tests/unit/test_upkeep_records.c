@@ -379,7 +379,7 @@ static void test_deleted_while_it_is_replaced(void **state)
     bench_insert_many(bench, 1, 6);
     bench_upkeep_start(bench);
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-        print_message("deleted at %d\n", (int)i);
+        print_message("# deleted at %d\n", (int)i);
         BENCH_WAIT(is_recorded(bench, 6));
         wait_compared(bench);
         delete_while_it_is_replaced(bench, 4, cases[i].moment, cases[i].refused);
